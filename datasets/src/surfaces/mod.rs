@@ -1,0 +1,261 @@
+//! Procedural surfaces with defects: materials to try a pipeline on before any data set is at hand.
+//!
+//! A *family* is a kind of surface; a *product* is one member of it with its own colours and sizes;
+//! an image of a product shows another piece of it in another light. A *defect* damages the surface
+//! under the light, and its mask holds what visibly changed against the undamaged twin. Everything
+//! follows from seeds, with arithmetic that is the same on every machine.
+
+mod cells;
+mod dataset;
+mod defects;
+mod draw;
+mod families;
+mod noise;
+mod rng;
+mod textures;
+
+pub use dataset::{Options, Summary, make_dataset};
+pub use defects::{DEFECTS, Defect};
+pub use families::{FAMILIES, Family};
+
+use crate::error::did_you_mean;
+use draw::{Light, SIDE, Surface};
+use families::{Look, Missing, Texel};
+use noise::direction;
+use rng::Rng;
+use std::path::PathBuf;
+
+/// Smallest and largest side of a picture, in pixels.
+pub const SIZES: std::ops::RangeInclusive<u32> = 32..=4096;
+
+/// A pixel has changed if a channel differs by at least this many of 255 levels.
+pub const NOTICEABLE: u8 = 7;
+
+/// A defect is drawn again, harder, unless it shows on one pixel in this many.
+const MIN_AREA: usize = 500;
+
+/// A defect is drawn again, harder, if more than one pixel in this many of its mask is a closed
+/// gap.
+const MAX_CLOSED: usize = 8;
+
+/// How often a defect is drawn before it is given up; the second half leaves gaps in masks open.
+const N_ATTEMPTS: u8 = 16;
+
+/// What can go wrong while surfaces are made.
+#[derive(Debug, thiserror::Error)]
+pub enum SurfaceError {
+    #[error("no {what} is called `{name}`{hint}; known: {known}")]
+    Unknown { what: &'static str, name: String, hint: String, known: String },
+    #[error("`{family}` has no cells, so `{defect}` cannot happen to it; it suits: {suits}")]
+    NoCells { family: &'static str, defect: &'static str, suits: String },
+    #[error("size {size} is not possible; give {} to {} pixels", SIZES.start(), SIZES.end())]
+    Size { size: u32 },
+    #[error("light {light} is not possible; give 0 (steady) to 1 (gain 0.7 to 1.3, gradient 40 %)")]
+    Light { light: f32 },
+    #[error("seed {seed} draws no visible `{defect}` on `{family}`; take another seed")]
+    Invisible { family: &'static str, defect: &'static str, seed: u64 },
+    #[error("`{}` exists and is not empty; give a new folder or remove it first", path.display())]
+    TargetNotEmpty { path: PathBuf },
+    #[error("nothing to make: {message}")]
+    Nothing { message: &'static str },
+    #[error("cannot write `{}`: {source}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("cannot encode `{}`: {message}", path.display())]
+    Encode { path: PathBuf, message: String },
+}
+
+/// A square picture: `size * size` RGB pixels, row by row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    pub size: u32,
+    pub rgb: Vec<u8>,
+}
+
+/// An anomalous picture, the same picture without the defect, and where they differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defective {
+    pub image: Picture,
+    pub clean: Picture,
+    /// `size * size` bytes, 255 where the defect shows and 0 elsewhere. Outside it `image` equals
+    /// `clean`; inside, at least 7 pixels of 8 differ by [`NOTICEABLE`], the rest being small gaps.
+    pub mask: Vec<u8>,
+}
+
+/// One member of a family.
+pub struct Product {
+    family: &'static Family,
+    look: Look,
+    rng: Rng,
+}
+
+/// The part of a product that one image shows.
+pub(crate) struct Piece<'a> {
+    family: &'static Family,
+    pub(crate) look: &'a Look,
+    axis: [f32; 2],
+    offset: [f32; 2],
+}
+
+impl Product {
+    /// The member of `family` that `seed` draws. Errors: `Unknown`.
+    pub fn new(family: &str, seed: u64) -> Result<Self, SurfaceError> {
+        let known = || FAMILIES.iter().map(|family| family.name);
+        let family = FAMILIES
+            .iter()
+            .find(|known| known.name == family)
+            .ok_or_else(|| unknown("surface family", family, known()))?;
+        let rng = Rng::new(seed).fork(family.name);
+        let look = Look::draw(family, &mut rng.fork("look"));
+        Ok(Self { family, look, rng })
+    }
+
+    /// A picture of an undamaged piece; `image_seed` chooses the piece and the light, `light` (0 to
+    /// 1) how much the light varies from picture to picture. Errors: `Size`, `Light`.
+    pub fn good(&self, image_seed: u64, size: u32, light: f32) -> Result<Picture, SurfaceError> {
+        let (piece, lamp) = self.stage(image_seed, size, light)?;
+        Ok(Picture { size, rgb: lamp.expose(&piece.surface(size as usize)) })
+    }
+
+    /// A picture with a defect, its undamaged twin, and the mask.
+    ///
+    /// Errors: `Size`, `Light`, `Unknown`, `NoCells`, and `Invisible` if no attempt shows (which
+    /// harder strokes make unlikely).
+    pub fn defective(
+        &self,
+        image_seed: u64,
+        defect: &str,
+        size: u32,
+        light: f32,
+    ) -> Result<Defective, SurfaceError> {
+        let known = || DEFECTS.iter().map(|defect| defect.name);
+        let defect = DEFECTS
+            .iter()
+            .find(|known| known.name == defect)
+            .ok_or_else(|| unknown("defect", defect, known()))?;
+        if defect.needs_cells && !self.family.has_cells {
+            let suits = FAMILIES.iter().filter(|f| f.has_cells).map(|f| f.name).collect::<Vec<_>>();
+            let (family, defect) = (self.family.name, defect.name);
+            return Err(SurfaceError::NoCells { family, defect, suits: suits.join(", ") });
+        }
+        let (piece, lamp) = self.stage(image_seed, size, light)?;
+        let surface = piece.surface(size as usize);
+        let clean = lamp.expose(&surface);
+        let rng = self.rng.fork(&format!("{} {image_seed}", defect.name));
+        for attempt in 0..N_ATTEMPTS {
+            let mut damaged = surface.clone();
+            let strength = 1.0 + 0.15 * f32::from(attempt);
+            let mut rng = rng.fork(&attempt.to_string());
+            (defect.damage)(&mut rng, &piece, strength, &mut damaged);
+            let mut image = lamp.expose(&damaged);
+            let close = attempt < N_ATTEMPTS / 2;
+            let (mask, n_closed) = changed(size as usize, &clean, &image, close);
+            let n_masked = mask.iter().filter(|level| **level > 0).count();
+            let visible = n_masked * MIN_AREA >= mask.len();
+            let solid = n_closed * MAX_CLOSED <= n_masked;
+            if !visible || !solid {
+                continue;
+            }
+            for ((level, new), old) in mask.iter().zip(image.chunks_mut(3)).zip(clean.chunks(3)) {
+                if *level == 0 {
+                    new.copy_from_slice(old);
+                }
+            }
+            let (image, clean) = (Picture { size, rgb: image }, Picture { size, rgb: clean });
+            return Ok(Defective { image, clean, mask });
+        }
+        let (family, defect) = (self.family.name, defect.name);
+        Err(SurfaceError::Invisible { family, defect, seed: image_seed })
+    }
+
+    fn stage(
+        &self,
+        image_seed: u64,
+        size: u32,
+        light: f32,
+    ) -> Result<(Piece<'_>, Light), SurfaceError> {
+        if !SIZES.contains(&size) {
+            return Err(SurfaceError::Size { size });
+        }
+        if !(0.0..=1.0).contains(&light) {
+            return Err(SurfaceError::Light { light });
+        }
+        let rng = self.rng.fork(&format!("image {image_seed}"));
+        let mut place = rng.fork("place");
+        let piece = Piece {
+            family: self.family,
+            look: &self.look,
+            axis: direction(self.look.angle + place.range(-0.006, 0.006)),
+            offset: [place.range(-4000.0, 4000.0), place.range(-4000.0, 4000.0)],
+        };
+        Ok((piece, Light::draw(&mut rng.fork("light"), light)))
+    }
+}
+
+impl Piece<'_> {
+    /// The surface at a place of the picture, `0..SIDE` both ways.
+    pub(crate) fn texel(&self, p: [f32; 2], missing: Missing) -> Texel {
+        let (x, y) = (p[0] - SIDE / 2.0, p[1] - SIDE / 2.0);
+        let turned = [
+            x * self.axis[0] + y * self.axis[1] + self.offset[0],
+            y * self.axis[0] - x * self.axis[1] + self.offset[1],
+        ];
+        (self.family.shade)(self.look, turned, missing)
+    }
+
+    fn surface(&self, size: usize) -> Surface {
+        Surface::make(size, |p| {
+            let texel = self.texel(p, &[]);
+            (texel.albedo, texel.height)
+        })
+    }
+}
+
+/// 255 where two pictures differ visibly: changed pixels in company (a quarter of the pixels around
+/// them changed too), and with `close` the gaps where most around have changed. Also the number of
+/// such gaps.
+fn changed(size: usize, before: &[u8], after: &[u8], close: bool) -> (Vec<u8>, usize) {
+    let differs = |(a, b): (&[u8], &[u8])| {
+        u32::from(a.iter().zip(b).any(|(a, b)| a.abs_diff(*b) >= NOTICEABLE))
+    };
+    let own: Vec<u32> = before.chunks(3).zip(after.chunks(3)).map(differs).collect();
+    let radius = (size / SIDE as usize).max(1);
+    // Sums over all pixels above and to the left, one row and column larger than the picture.
+    let mut sums = vec![0_u32; (size + 1) * (size + 1)];
+    for y in 0..size {
+        let mut row = 0;
+        for x in 0..size {
+            row += own[y * size + x];
+            sums[(y + 1) * (size + 1) + x + 1] = sums[y * (size + 1) + x + 1] + row;
+        }
+    }
+    let mut mask = vec![0; size * size];
+    let mut n_closed = 0;
+    for y in 0..size {
+        let (top, bottom) = (y.saturating_sub(radius), (y + radius + 1).min(size));
+        for x in 0..size {
+            let (left, right) = (x.saturating_sub(radius), (x + radius + 1).min(size));
+            let at = |y: usize, x: usize| sums[y * (size + 1) + x];
+            let n_changed = at(bottom, right) + at(top, left) - at(top, right) - at(bottom, left);
+            let n_around = ((bottom - top) * (right - left)) as u32;
+            let shows = own[y * size + x] == 1 && n_changed * 4 > n_around;
+            if shows || (close && n_changed * 2 > n_around) {
+                mask[y * size + x] = 255;
+                n_closed += usize::from(own[y * size + x] == 0);
+            }
+        }
+    }
+    (mask, n_closed)
+}
+
+fn unknown<'a>(
+    what: &'static str,
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> SurfaceError {
+    SurfaceError::Unknown {
+        what,
+        name: name.to_owned(),
+        hint: did_you_mean(name, known.clone()),
+        known: known.collect::<Vec<_>>().join(", "),
+    }
+}

@@ -1,0 +1,195 @@
+//! Choosing references: nesting, independence of names, manifests, and the check report.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::wrap;
+use expect_test::expect;
+use loupe_datasets::{Dataset, Layout, Sample, Select, select, write_manifest};
+
+/// A pool of `n` images with contents `content(i)` and names `name(i)`.
+fn pool(dir: &Path, n: usize, name: impl Fn(usize) -> String) -> Vec<Sample> {
+    let sample = |i| {
+        let path = dir.join(name(i));
+        fs::write(&path, format!("image {i}")).expect("file");
+        let name = format!("a/train/good/{}", name(i));
+        Sample { path, name, kind: "good".to_owned(), anomalous: false, mask: None }
+    };
+    (0..n).map(sample).collect()
+}
+
+fn number(i: usize) -> String {
+    format!("{i:03}.png")
+}
+
+#[test]
+fn seeded_is_nested_and_knows_contents_not_names() {
+    let (first, second) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    let pool_a = pool(first.path(), 20, number);
+    let mut pool_b = pool(second.path(), 20, |i| format!("{}.png", 99 - i));
+    pool_b.sort_by(|a, b| a.name.cmp(&b.name));
+    let contents = |pool: &[Sample], shots, seed| -> Vec<String> {
+        let chosen = select(pool, shots, seed, &Select::Seeded).expect("references");
+        chosen.iter().map(|&i| fs::read_to_string(&pool[i].path).expect("file")).collect()
+    };
+    let four = contents(&pool_a, 4, 7);
+    assert_eq!(four, ["image 2", "image 17", "image 8", "image 1"]);
+    assert_eq!(contents(&pool_a, 2, 7), four[..2]);
+    assert_eq!(contents(&pool_b, 4, 7), four);
+    assert_ne!(contents(&pool_a, 4, 8), four);
+}
+
+#[test]
+fn first_and_torch() {
+    let dir = tempfile::tempdir().expect("dir");
+    let pool = pool(dir.path(), 5, number);
+    let chosen = |shots, how: &Select| select(&pool, shots, 0, how).map_err(|e| e.to_string());
+    assert_eq!(chosen(3, &Select::First), Ok(vec![0, 1, 2]));
+    assert_eq!(chosen(4, &Select::Torch), Ok(vec![1, 4, 2, 3]));
+    assert_eq!(chosen(9, &Select::Torch).map(|all| all.len()), Ok(5));
+    assert_eq!(chosen(0, &Select::Seeded), Ok(vec![]));
+    for how in [Select::Seeded, Select::First] {
+        expect!["6 references are wanted, but the class has 5 normal images to take from"]
+            .assert_eq(&chosen(6, &how).expect_err("error"));
+    }
+}
+
+#[test]
+fn manifest_round_trip_and_mismatch() {
+    let dir = tempfile::tempdir().expect("dir");
+    let pool = pool(dir.path(), 6, number);
+    let file = dir.path().join("refs-a.json");
+    let how = Select::Manifest(dir.path().join("refs-{class}.json")).for_class("a");
+    assert_eq!(how, Select::Manifest(file.clone()));
+    write_manifest(&file, "a", &pool, &[4, 1, 3]).expect("manifest");
+    assert_eq!(select(&pool, 3, 0, &how).expect("references"), [4, 1, 3]);
+    assert_eq!(select(&pool, 1, 9, &how).expect("references"), [4]);
+
+    let error = |pool: &[Sample], shots| {
+        let text = select(pool, shots, 0, &how).expect_err("error").to_string();
+        wrap(&text.replace(&file.display().to_string(), "FILE"))
+    };
+    expect!["4 references are wanted, but manifest `FILE` lists 3"].assert_eq(&error(&pool, 4));
+    expect![[r#"
+        manifest `FILE` lists `a/train/good/004.png`, which is not among the 4
+              images of the pool"#]]
+    .assert_eq(&error(&pool[..4], 1));
+    fs::write(&pool[1].path, "another image").expect("file");
+    expect![[r#"
+        `a/train/good/001.png` is not the image of manifest `FILE`: wants BLAKE3
+              90d19806f12bd24d9c0a08c6b8c964e045b3b4de8eaea3d6867095c4c5368cf8, got
+              5646c87d619f3cf5eaf90831eede626480ef76b6b759296835b7503d995385f4; the
+              file changed, or the manifest belongs to another copy of the data"#]]
+    .assert_eq(&error(&pool, 3));
+    fs::write(&file, r#"{"schema":2,"class":"a","images":[]}"#).expect("file");
+    expect!["manifest `FILE`: schema 2 is not known; wants 1"].assert_eq(&error(&pool, 1));
+    fs::write(&file, "{}").expect("file");
+    expect!["manifest `FILE`: missing field `schema` at line 1 column 2"]
+        .assert_eq(&error(&pool, 1));
+    assert!(write_manifest(&file, "a", &pool, &[6]).is_err());
+}
+
+#[test]
+fn plain_lists_of_names() {
+    let dir = tempfile::tempdir().expect("dir");
+    let mut pool = pool(dir.path(), 6, number);
+    let file = dir.path().join("2-shot.txt");
+    let how = Select::Manifest(file.clone());
+    fs::write(&file, "a-0: 001.png\nn-0: 005.png 002.png").expect("file");
+    assert_eq!(select(&pool, 2, 0, &how).expect("references"), [5, 2]);
+    pool.iter_mut().for_each(|sample| sample.anomalous = true);
+    assert_eq!(select(&pool, 1, 0, &how).expect("references"), [1]);
+    let error = |text: &str| {
+        fs::write(&file, text).expect("file");
+        let text = select(&pool, 2, 0, &how).expect_err("error").to_string();
+        wrap(&text.replace(&file.display().to_string(), "FILE"))
+    };
+    expect!["manifest `FILE` lists `1.png`, which is not among the 6 images of the pool"]
+        .assert_eq(&error("a-0: 1.png 2.png"));
+    expect!["manifest `FILE`: `001.png` is listed twice"].assert_eq(&error("a-0: 001.png 001.png"));
+    expect!["manifest `FILE`: neither JSON nor a text with a line `a-0: name name ..`"]
+        .assert_eq(&error("nothing"));
+}
+
+#[test]
+fn check_counts_and_fingerprints() {
+    let dir = tempfile::tempdir().expect("dir");
+    let make = |root: &str| {
+        let root = dir.path().join(root);
+        for file in [
+            "nut/train/good/0.png",
+            "nut/train/good/1.png",
+            "nut/test/good/0.png",
+            "nut/test/bent/0.png",
+            "nut/test/bent/1.png",
+            "nut/ground_truth/bent/0_mask.png",
+            "nut/extra/0.png",
+        ] {
+            let path = root.join(file);
+            fs::create_dir_all(path.parent().expect("parent")).expect("folders");
+            fs::write(path, file).expect("file");
+        }
+        root
+    };
+    let (first, second) = (make("first"), make("second"));
+    let layout = Layout::find("mvtec-ad").expect("layout");
+    let open = |root: &Path, above| Dataset::open(root, &layout, None, above).expect("data set");
+    let mut check = open(&first, None).check(3).expect("check");
+    assert_eq!(check.root, first);
+    assert_eq!(check.fingerprint, open(&second, None).fingerprint().expect("fingerprint"));
+    assert_ne!(check.fingerprint, open(&second, Some(9)).fingerprint().expect("fingerprint"));
+    fs::write(second.join("nut/test/bent/1.png"), "changed").expect("file");
+    assert_ne!(check.fingerprint, open(&second, None).fingerprint().expect("fingerprint"));
+    check.root = "ROOT".into();
+    let json = serde_json::to_string_pretty(&check).expect("JSON");
+    let json: Vec<String> = json.lines().map(wrap).collect();
+    expect![[r#"
+        {
+          "layout": "mvtec-ad",
+          "root": "ROOT",
+          "mask_above": 0,
+          "fingerprint":
+              "802f1ecfaefdf2d7dbec1533835c963e24d1dfe9de7ee3f2e43fd229b6c7ede0",
+          "n_images": 5,
+          "classes": [
+            {
+              "name": "nut",
+              "display": "nut",
+              "train": [
+                {
+                  "kind": "good",
+                  "anomalous": false,
+                  "n_images": 2,
+                  "n_masks": 0
+                }
+              ],
+              "train_anomalous": [],
+              "test": [
+                {
+                  "kind": "bent",
+                  "anomalous": true,
+                  "n_images": 2,
+                  "n_masks": 1
+                },
+                {
+                  "kind": "good",
+                  "anomalous": false,
+                  "n_images": 1,
+                  "n_masks": 0
+                }
+              ]
+            }
+          ],
+          "n_unmatched": 1,
+          "unmatched": [
+            "nut/extra"
+          ],
+          "warnings": [
+            "class `nut`: 1 of 2 anomalous images of kind `bent` have no mask
+              (first: `nut/test/bent/1.png`); pixel metrics are undefined for them"
+          ]
+        }"#]]
+    .assert_eq(&json.join("\n"));
+}

@@ -1,0 +1,144 @@
+//! `loupe check`, `loupe graph`, `loupe schema`: a pipeline looked at without running it.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::text::count;
+use super::{AnyFormat, Common, Exit, Format, Outcome, parse_set, print, print_json, setup};
+use crate::pipeline::diagnostics::Severity;
+use crate::pipeline::model::Setting;
+use crate::pipeline::{Checked, graph, json_schema};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Pipelines, TOML files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Change a key of each pipeline before it is checked
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
+    sets: Vec<(String, String)>,
+    /// Let warnings count as mistakes
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+/// One file's outcome, for `--format json`.
+#[derive(Serialize)]
+struct Entry {
+    file: PathBuf,
+    ok: bool,
+    n_errors: usize,
+    n_warnings: usize,
+    n_stages: Option<usize>,
+    setting: Option<Setting>,
+    diagnostics: Vec<Found>,
+}
+
+#[derive(Serialize)]
+struct Found {
+    severity: &'static str,
+    message: String,
+    /// `fade.toml:12`
+    place: Option<String>,
+    label: String,
+    hint: Option<String>,
+    notes: Vec<String>,
+}
+
+pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
+    let loader = setup::loader(common);
+    let mut entries = Vec::new();
+    let mut verdict: Option<Exit> = None;
+    for file in &arguments.files {
+        let checked = setup::Checker::new().check(file, &arguments.sets, &loader);
+        let entry = entry(file, &checked, arguments.deny_warnings);
+        if common.format == Format::Table {
+            print(&entry.line())?;
+        }
+        if !entry.ok {
+            // A mistake in one file weighs more than a plugin that another one misses.
+            verdict = match (verdict, setup::verdict(&checked, &loader)) {
+                (None, found) | (Some(Exit::Plugin(_)), found) => Some(found),
+                (before, _) => before,
+            };
+        }
+        entries.push(entry);
+    }
+    if common.format == Format::Json {
+        print_json(&entries)?;
+    }
+    verdict.map_or(Ok(()), Err)
+}
+
+fn entry(file: &PathBuf, checked: &Checked, deny_warnings: bool) -> Entry {
+    let report = &checked.report;
+    let n_warnings = report.count(Severity::Warning);
+    let found = report.list.iter().map(|found| Found {
+        severity: match found.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        },
+        message: found.message.clone(),
+        place: found.at.map(|at| report.place(at)),
+        label: found.label.clone(),
+        hint: found.hint.clone(),
+        notes: found.notes.clone(),
+    });
+    Entry {
+        file: file.clone(),
+        ok: checked.pipeline.is_some() && !(deny_warnings && n_warnings > 0),
+        n_errors: report.count(Severity::Error),
+        n_warnings,
+        n_stages: checked.pipeline.as_ref().map(|pipeline| pipeline.stages.len()),
+        setting: checked.pipeline.as_ref().map(|pipeline| pipeline.setting),
+        diagnostics: found.collect(),
+    }
+}
+
+impl Entry {
+    fn line(&self) -> String {
+        match (self.ok, self.n_stages, self.setting) {
+            (true, Some(n_stages), Some(setting)) => {
+                let (file, stages) = (self.file.display(), count(n_stages, "stage"));
+                format!("{file}: ok ({stages}, {})\n", word(setting))
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+/// A setting as tables write it: `few-shot-with-anomalies`.
+pub(super) fn word(setting: Setting) -> String {
+    let word = serde_json::to_value(setting).unwrap_or_default();
+    word.as_str().unwrap_or_default().to_owned()
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GraphArguments {
+    /// The pipeline, a TOML file
+    pipeline: PathBuf,
+    /// Change a key of the pipeline
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
+    sets: Vec<(String, String)>,
+}
+
+pub(super) fn graph(
+    common: &Common,
+    arguments: &GraphArguments,
+    format: Option<AnyFormat>,
+) -> Outcome {
+    let loader = setup::loader(common);
+    // A picture shows no data and no weights, so that neither has to be there.
+    let checked =
+        setup::Checker::without_data().check(&arguments.pipeline, &arguments.sets, &loader);
+    match (&checked.pipeline, format) {
+        (Some(pipeline), Some(AnyFormat::Dot)) => print(&graph::dot(pipeline)),
+        (Some(pipeline), _) => print(&graph::mermaid(pipeline)),
+        (None, _) => Err(setup::verdict(&checked, &loader)),
+    }
+}
+
+pub(super) fn schema(common: &Common) -> Outcome {
+    print_json(&json_schema::json_schema(&setup::loader(common)))
+}

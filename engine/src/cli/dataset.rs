@@ -1,0 +1,203 @@
+//! `loupe dataset`: layouts, a look at a data set, and surfaces made for trying things out.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use loupe_datasets::surfaces::{DEFECTS, FAMILIES, Options, make_dataset};
+use loupe_datasets::{Check, ClassCheck, Dataset, KindCheck, Layout};
+use serde_json::json;
+
+use super::text::{columns, count};
+use super::{Common, Format, Outcome, print, print_json};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the layouts, and the surfaces and defects that `make` knows
+    Ls,
+    /// Count what a folder holds under a layout, and say what was not understood
+    Check(CheckArguments),
+    /// Make a data set of procedural surfaces with defects and exact masks
+    Make(MakeArguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct CheckArguments {
+    /// Folder of the data set
+    dir: PathBuf,
+    /// Name of a layout, or path of a layout file
+    #[arg(long, default_value = "mvtec-ad", value_name = "NAME")]
+    layout: String,
+    /// A mask's pixel is anomalous above this grey value, in the place of the layout's
+    #[arg(long, value_name = "GREY")]
+    mask_above: Option<u8>,
+    /// Most files to name that were not understood
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    unmatched: usize,
+}
+
+#[derive(Debug, clap::Args)]
+struct MakeArguments {
+    /// Folder to make; it must be empty or not there
+    dir: PathBuf,
+    /// Surfaces, one class each [default: all]
+    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
+    families: Vec<String>,
+    /// Defects [default: all]
+    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
+    defects: Vec<String>,
+    /// Side of the images, in pixels
+    #[arg(long, default_value_t = 256)]
+    size: u32,
+    /// Images without defects to take references from, per class
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    train: usize,
+    /// Test images without defects, per class
+    #[arg(long, default_value_t = 6, value_name = "N")]
+    good: usize,
+    /// Test images of each defect, per class
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    per_defect: usize,
+    /// Another seed makes other surfaces
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// How much the light varies from image to image, 0 to 1
+    #[arg(long, default_value_t = 0.3, value_name = "AMOUNT")]
+    light: f32,
+}
+
+pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
+    match &arguments.action {
+        Action::Ls => ls(common),
+        Action::Check(arguments) => check(common, arguments),
+        Action::Make(arguments) => make(common, arguments),
+    }
+}
+
+fn ls(common: &Common) -> Outcome {
+    let layouts: Vec<Layout> =
+        Layout::names().into_iter().map(Layout::find).collect::<Result<_, _>>()?;
+    if common.format == Format::Json {
+        let layout = |layout: &Layout| json!({"name": layout.name, "about": layout.about, "mask_above": layout.mask_above});
+        let named = |(name, about): (&str, &str)| json!({"name": name, "about": about});
+        let families = FAMILIES.iter().map(|family| named((family.name, family.about)));
+        let defects = DEFECTS.iter().map(|defect| named((defect.name, defect.about)));
+        return print_json(&json!({
+            "layouts": layouts.iter().map(layout).collect::<Vec<_>>(),
+            "families": families.collect::<Vec<_>>(),
+            "defects": defects.collect::<Vec<_>>(),
+        }));
+    }
+    let row = |name: &str, about: &str| vec![name.to_owned(), about.to_owned()];
+    let tables = [
+        ("layout", layouts.iter().map(|found| row(&found.name, &found.about)).collect()),
+        ("surface", FAMILIES.iter().map(|found| row(found.name, found.about)).collect()),
+        ("defect", DEFECTS.iter().map(|found| row(found.name, found.about)).collect()),
+    ];
+    let table = |(head, rows): &(&str, Vec<_>)| columns(&[head, "about"], rows, &[]);
+    print(&tables.iter().map(table).collect::<Vec<_>>().join("\n"))
+}
+
+fn check(common: &Common, arguments: &CheckArguments) -> Outcome {
+    let layout = Layout::find(&arguments.layout)?;
+    let dataset = Dataset::open(&arguments.dir, &layout, None, arguments.mask_above)?;
+    let check = dataset.check(arguments.unmatched)?;
+    for warning in &check.warnings {
+        eprintln!("warning: {warning}");
+    }
+    if common.format == Format::Json {
+        return print_json(&check);
+    }
+    print(&table(&check))?;
+    if check.n_unmatched > 0 {
+        eprintln!(
+            "{} matched no pattern of layout `{}`:",
+            count(check.n_unmatched, "file"),
+            check.layout
+        );
+        check.unmatched.iter().for_each(|path| eprintln!("  {path}"));
+        if check.n_unmatched > check.unmatched.len() {
+            eprintln!("  ... and {} more", check.n_unmatched - check.unmatched.len());
+        }
+    }
+    Ok(())
+}
+
+/// Counts by class, split and kind, then what identifies the whole.
+fn table(check: &Check) -> String {
+    let mut rows = Vec::new();
+    for class in &check.classes {
+        let ClassCheck { train, train_anomalous, test, .. } = class;
+        for (split, kinds) in [("train", train), ("train", train_anomalous), ("test", test)] {
+            rows.extend(kinds.iter().map(|kind| row(class, split, kind)));
+        }
+    }
+    let head = ["class", "split", "kind", "images", "masks"];
+    format!(
+        "{}\n{} in {}, masks above {}\nfingerprint {}\n",
+        columns(&head, &rows, &[3, 4]),
+        count(check.n_images, "image"),
+        match check.classes.len() {
+            1 => "1 class".to_owned(),
+            n => format!("{n} classes"),
+        },
+        check.mask_above,
+        check.fingerprint
+    )
+}
+
+fn row(class: &ClassCheck, split: &str, kind: &KindCheck) -> Vec<String> {
+    let masks = match (kind.anomalous, kind.n_masks) {
+        (false, 0) => "-".to_owned(),
+        (_, n) => n.to_string(),
+    };
+    vec![class.name.clone(), split.to_owned(), kind.kind.clone(), kind.n_images.to_string(), masks]
+}
+
+fn make(common: &Common, arguments: &MakeArguments) -> Outcome {
+    let summary = make_dataset(
+        &arguments.dir,
+        &Options {
+            families: arguments.families.clone(),
+            defects: arguments.defects.clone(),
+            n_train: arguments.train,
+            n_test_good: arguments.good,
+            n_test_per_defect: arguments.per_defect,
+            size: arguments.size,
+            seed: arguments.seed,
+            light: arguments.light,
+        },
+    )?;
+    if common.format == Format::Json {
+        return print_json(&json!({
+            "root": summary.root, "layout": "mvtec-ad", "classes": summary.classes,
+            "n_images": summary.n_images, "n_masks": summary.n_masks,
+            "left_out": summary.left_out,
+        }));
+    }
+    let root = summary.root.display();
+    print(&format!(
+        "{root}: {}, {}, layout mvtec-ad\nclasses: {}\n",
+        count(summary.n_images, "image"),
+        count(summary.n_masks, "mask"),
+        summary.classes.join(", ")
+    ))?;
+    for (class, defect) in &summary.left_out {
+        eprintln!("note: `{class}` has no cells, so that `{defect}` was left out of it");
+    }
+    eprintln!("run on it: {}", how_to_run(&summary.root));
+    Ok(())
+}
+
+fn how_to_run(root: &Path) -> String {
+    let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    format!(
+        "loupe run PIPELINE.toml --set data.dataset=mvtec-ad --set 'data.root={}'",
+        root.display()
+    )
+}

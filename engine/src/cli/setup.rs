@@ -1,0 +1,189 @@
+//! What several commands need: the loader, a checked pipeline, the cache folder, the interrupt flag.
+
+use std::cell::RefCell;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::anyhow;
+
+use super::{Common, Exit};
+use crate::metrics::Protocol;
+use crate::pipeline::diagnostics::{Diagnostic, Severity};
+use crate::pipeline::model::Pipeline;
+use crate::pipeline::{self, CheckOptions, Checked, NamedFile};
+use crate::plugin::info::Catalog;
+use crate::plugin::{Loader, Options};
+use crate::weights::Registry;
+
+/// Called first. A write beyond a file-size limit shall be an error, not the end; a closed pipe likewise.
+pub(crate) fn prepare_process() {
+    // SAFETY: setting two signals to be ignored, before any thread is started.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
+}
+
+/// The components that can be found. Files that were refused are named only where it matters.
+pub(crate) fn loader(common: &Common) -> Loader {
+    Loader::new(&Options { paths: common.plugin_path.clone(), ..Options::default() })
+}
+
+/// `loupe` in the user's cache folder.
+pub(crate) fn user_cache() -> Option<PathBuf> {
+    let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
+    Some(base.join("loupe"))
+}
+
+fn set(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Where features are cached. Errors: no folder is known.
+pub(crate) fn cache_dir(common: &Common) -> Result<PathBuf, Exit> {
+    let named = common.cache_dir.clone().or_else(|| set("LOUPE_CACHE"));
+    let dir = named.or_else(|| user_cache().map(|dir| dir.join("cache")));
+    dir.ok_or_else(|| {
+        Exit::Failed(anyhow!(
+            "no folder for the cache: set HOME or LOUPE_CACHE, or give --cache-dir"
+        ))
+    })
+}
+
+/// Checks a pipeline, prints what is wrong with it, and gives it back if nothing is.
+/// Errors: `Check`, or `Plugin` if the only thing wrong is a component that a refused file might hold; `Failed` if it
+/// names weights that are not on this machine.
+pub(crate) fn checked(
+    path: &Path,
+    sets: &[(String, String)],
+    loader: &Loader,
+) -> Result<Pipeline, Exit> {
+    ready(&Checker::new(), path, sets, loader)
+}
+
+/// The same for a command that needs no data set: `${LOUPE_DATA}` may be unset.
+pub(crate) fn checked_without_data(
+    path: &Path,
+    sets: &[(String, String)],
+    loader: &Loader,
+) -> Result<Pipeline, Exit> {
+    ready(&Checker::without_data(), path, sets, loader)
+}
+
+fn ready(
+    checker: &Checker,
+    path: &Path,
+    sets: &[(String, String)],
+    loader: &Loader,
+) -> Result<Pipeline, Exit> {
+    let checked = checker.check(path, sets, loader);
+    let verdict = verdict(&checked, loader);
+    let absent = checker.absent.borrow();
+    match checked.pipeline {
+        Some(_) if !absent.is_empty() => Err(Exit::Failed(anyhow!("{}", absent.join("\nerror: ")))),
+        Some(pipeline) => Ok(pipeline),
+        None => Err(verdict),
+    }
+}
+
+/// What a check that found errors ends with.
+pub(crate) fn verdict(checked: &Checked, loader: &Loader) -> Exit {
+    // A file whose components are all there from elsewhere holds nothing that is missed.
+    let is_refusal = |(_, why): &(PathBuf, String)| !why.ends_with("already, which is used");
+    let n_refused = loader.rejected().iter().filter(|file| is_refusal(file)).count();
+    let mut errors =
+        checked.report.list.iter().filter(|found| found.severity == Severity::Error).peekable();
+    match n_refused > 0 && errors.peek().is_some() && errors.all(is_missing) {
+        true => Exit::Plugin(anyhow!(
+            "a component is missing, and {n_refused} plugin file{} could not be loaded; \
+             `loupe inspect --why-not` says why",
+            if n_refused == 1 { "" } else { "s" }
+        )),
+        false => Exit::Check,
+    }
+}
+
+/// A component that is not there, and is no slip of the hand.
+fn is_missing(found: &Diagnostic) -> bool {
+    found.hint.is_none() && found.notes.iter().any(|note| note.contains("could not be loaded"))
+}
+
+/// Checks pipelines against what this program knows, and remembers which weights are not here.
+pub(crate) struct Checker {
+    weights: Option<Registry>,
+    data_is_optional: bool,
+    absent: RefCell<Vec<String>>,
+}
+
+impl Checker {
+    pub(crate) fn new() -> Checker {
+        let weights = Registry::of_user().ok();
+        Checker { weights, data_is_optional: false, absent: RefCell::default() }
+    }
+
+    /// `${LOUPE_DATA}` may be unset.
+    pub(crate) fn without_data() -> Checker {
+        Checker { data_is_optional: true, ..Checker::new() }
+    }
+
+    /// Prints what was found, in colour on a terminal.
+    pub(crate) fn check(&self, path: &Path, sets: &[(String, String)], loader: &Loader) -> Checked {
+        let protocols: Vec<&str> = Protocol::names().collect();
+        let options = CheckOptions {
+            sets: sets.to_vec(),
+            env: &|name| self.variable(name),
+            protocols: &protocols,
+            layouts: &loupe_datasets::Layout::names(),
+            files: &|name| self.file(name),
+        };
+        let checked = pipeline::check(path, &options, loader);
+        eprint!("{}", checked.report.render(std::io::stderr().is_terminal()));
+        checked
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        let value = std::env::var(name).ok();
+        value.or_else(|| (self.data_is_optional && name == "LOUPE_DATA").then(|| ".".to_owned()))
+    }
+
+    fn file(&self, name: &str) -> Option<NamedFile> {
+        let found = self.weights.as_ref()?.named(name);
+        if let Some(NamedFile::Absent(hint)) = &found {
+            let line = format!("the weights `{name}` are not on this machine: {hint}");
+            let mut absent = self.absent.borrow_mut();
+            if !absent.contains(&line) {
+                absent.push(line);
+            }
+        }
+        found
+    }
+}
+
+/// A flag that Ctrl-C raises; a second Ctrl-C ends the program at once.
+pub(crate) fn interrupt_flag() -> Result<Arc<AtomicBool>, Exit> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, flag.clone())?;
+        signal_hook::flag::register(signal, flag.clone())?;
+    }
+    Ok(flag)
+}
+
+/// Free bytes on the disk of a folder, or of the nearest folder above it that is there.
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    use std::os::unix::ffi::OsStrExt;
+    let there = folder.ancestors().find(|folder| folder.exists())?;
+    let path = std::ffi::CString::new(there.as_os_str().as_bytes()).ok()?;
+    let mut facts = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path ends with a zero byte and the result has room; it is read only if the call filled it.
+    let facts = unsafe {
+        match libc::statvfs(path.as_ptr(), facts.as_mut_ptr()) {
+            0 => facts.assume_init(),
+            _ => return None,
+        }
+    };
+    Some(facts.f_bavail * facts.f_frsize)
+}

@@ -1,0 +1,87 @@
+//! Step 2 of the walk: a folder becomes classes of images with references chosen.
+
+use std::path::{Path, PathBuf};
+
+use loupe_datasets::{Class, Dataset, DatasetError, Layout, Sample, Select, select};
+use thiserror::Error;
+
+use crate::pipeline::model::{Data, References};
+use crate::run::{ClassImages, Image, RunError};
+
+#[derive(Debug, Error)]
+pub enum DataError {
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    #[error(transparent)]
+    Image(#[from] RunError),
+    #[error("references are chosen by `seeded`, `first`, `torch` or `manifest`, got `{got}`")]
+    Select { got: String },
+    #[error("`select = \"manifest\"` wants `manifest`, the path of the list")]
+    NoManifest,
+}
+
+/// Opens the data set that a pipeline names.
+pub fn open(data: &Data) -> Result<Dataset, DataError> {
+    let layout = Layout::find(&data.dataset)?;
+    Ok(Dataset::open(&data.root, &layout, data.classes.as_deref(), data.mask_above)?)
+}
+
+/// Images of one class with its references, and the samples under test in the same order.
+pub fn class_images(
+    class: &Class,
+    references: &References,
+) -> Result<(ClassImages, Vec<Sample>), DataError> {
+    let how = how(references)?.for_class(&class.name);
+    let chosen = select(&class.train, references.shots, references.seed, &how)?;
+    let tests: Vec<Sample> = class.test_without(&chosen).into_iter().cloned().collect();
+    let reference = |idx: &usize| open_sample(&class.train[*idx]);
+    let images = ClassImages {
+        name: class.name.clone(),
+        display: class.display.clone(),
+        synonyms: class.synonyms.clone(),
+        references: chosen.iter().map(reference).collect::<Result<_, _>>()?,
+        tests: tests.iter().map(open_sample).collect::<Result<_, _>>()?,
+    };
+    Ok((images, tests))
+}
+
+fn open_sample(sample: &Sample) -> Result<Image, RunError> {
+    Image::open(&sample.name, &sample.path)
+}
+
+fn how(references: &References) -> Result<Select, DataError> {
+    Ok(match references.select.as_str() {
+        "seeded" => Select::Seeded,
+        "first" => Select::First,
+        "torch" => Select::Torch,
+        "manifest" => {
+            Select::Manifest(references.manifest.clone().ok_or(DataError::NoManifest)?)
+        }
+        other => return Err(DataError::Select { got: other.to_owned() }),
+    })
+}
+
+/// Images named on the command line: files as they are, folders by their images, sorted.
+/// Errors: a path that is neither.
+pub fn list_images(path: &Path) -> Result<Vec<PathBuf>, RunError> {
+    let fail = |source: std::io::Error| RunError::ReadImage {
+        path: path.to_owned(),
+        message: source.to_string(),
+    };
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = std::fs::read_dir(path).map_err(fail)?;
+    let mut images = Vec::new();
+    for entry in entries {
+        let file = entry.map_err(fail)?.path();
+        let extension = file.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        if extension.is_some_and(|ending| IMAGE_ENDINGS.contains(&ending.as_str())) {
+            images.push(file);
+        }
+    }
+    images.sort();
+    Ok(images)
+}
+
+const IMAGE_ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "jfif"];

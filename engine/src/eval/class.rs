@@ -1,0 +1,179 @@
+//! One class under several protocols at once: each image's map is brought to every space that a
+//! protocol asks for, and counted there.
+
+use loupe_kernels::{bilinear, opencv_bilinear_u8};
+use rayon::prelude::*;
+
+use super::{AnomalyMap, EvalError};
+use crate::image::Mask;
+use crate::metrics::{
+    AuproDefinition, ClassMetrics, ImageScores, PixelAccumulator, PixelOptions, Protocol, Space,
+};
+
+/// A map and a mask in one space.
+struct Placed {
+    map: Vec<f32>,
+    mask: Option<Vec<bool>>,
+    height: usize,
+    width: usize,
+}
+
+/// One image in every space of its evaluator; made by [`ClassEvaluator::prepare`].
+pub struct Prepared {
+    placed: Vec<Placed>,
+}
+
+/// Pixel and image metrics in one space.
+struct Seat {
+    space: Space,
+    images: ImageScores,
+    pixels: PixelAccumulator,
+}
+
+impl Seat {
+    /// FADE clips image scores as it clips maps.
+    fn push_score(&mut self, name: &str, score: f64, anomalous: bool) -> Result<(), EvalError> {
+        let score = match self.space {
+            Space::FadeU8 { .. } if score.is_finite() => score.clamp(0.0, 1.0),
+            _ => score,
+        };
+        Ok(self.images.push(name, score, anomalous)?)
+    }
+}
+
+/// Streaming metrics of one class. `prepare` is pure and may run on any thread; `push` counts.
+pub struct ClassEvaluator {
+    class: String,
+    protocols: Vec<&'static Protocol>,
+    limits: Vec<f64>,
+    seats: Vec<Seat>,
+    has_masks: bool,
+}
+
+impl ClassEvaluator {
+    /// `budget_bytes` is shared among the spaces. Errors: `Metric` (a limit outside 0..=1).
+    pub fn new(
+        class: &str,
+        protocols: &[&'static Protocol],
+        limits: &[f64],
+        budget_bytes: usize,
+    ) -> Result<Self, EvalError> {
+        let mut spaces: Vec<Space> = Vec::new();
+        for protocol in protocols {
+            if !spaces.contains(&protocol.space) {
+                spaces.push(protocol.space);
+            }
+        }
+        let seat = |&space: &Space| {
+            let wanted = protocols.iter().filter(|protocol| protocol.space == space);
+            let mut definitions: Vec<AuproDefinition> = wanted.map(|entry| entry.aupro).collect();
+            definitions.sort_unstable();
+            definitions.dedup();
+            definitions.retain(|&definition| definition != AuproDefinition::Exact);
+            let pixels = PixelAccumulator::new(PixelOptions {
+                limits: limits.to_vec(),
+                definitions,
+                budget_bytes: budget_bytes / spaces.len(),
+            })?;
+            Ok(Seat { space, images: ImageScores::new(), pixels })
+        };
+        let seats = spaces.iter().map(seat).collect::<Result<_, EvalError>>()?;
+        Ok(ClassEvaluator {
+            class: class.to_string(),
+            protocols: protocols.to_vec(),
+            limits: limits.to_vec(),
+            seats,
+            has_masks: false,
+        })
+    }
+
+    /// Brings a map and its mask to each space. `native_hw` is the size of the mask, or of the
+    /// image where there is no mask. Errors: `Resize`, `Mask`.
+    pub fn prepare(
+        &self,
+        name: &str,
+        map: &AnomalyMap,
+        mask: Option<Mask>,
+        native_hw: [usize; 2],
+    ) -> Result<Prepared, EvalError> {
+        let place = |seat: &Seat| match seat.space {
+            Space::Native => native(name, map, mask.as_ref(), native_hw),
+            Space::FadeU8 { side } => fade(name, map, mask.as_ref(), [side, side]),
+        };
+        let placed = self.seats.iter().map(place).collect::<Result<_, _>>()?;
+        Ok(Prepared { placed })
+    }
+
+    /// Counts one image. Errors: `Metric` naming the image.
+    pub fn push(
+        &mut self,
+        name: &str,
+        score: f64,
+        anomalous: bool,
+        prepared: Prepared,
+    ) -> Result<(), EvalError> {
+        for (seat, placed) in self.seats.iter_mut().zip(prepared.placed) {
+            seat.push_score(name, score, anomalous)?;
+            self.has_masks |= placed.mask.is_some();
+            let Placed { map, mask, height, width } = placed;
+            seat.pixels.push(name, &map, mask.as_deref(), height, width)?;
+        }
+        Ok(())
+    }
+
+    /// Counts an image of a method that gives scores and no maps. Errors: `Metric` naming the
+    /// image.
+    pub fn push_score(&mut self, name: &str, score: f64, anomalous: bool) -> Result<(), EvalError> {
+        self.seats.iter_mut().try_for_each(|seat| seat.push_score(name, score, anomalous))
+    }
+
+    /// One row for each protocol, in the order they were given. A class that never had a mask has
+    /// no pixel metrics. Errors: `Metric`.
+    pub fn finish(self) -> Result<Vec<ClassMetrics>, EvalError> {
+        let mut spaces = Vec::new();
+        for seat in self.seats {
+            spaces.push((seat.space, seat.images.metrics(), seat.pixels.finish()?));
+        }
+        let row = |protocol: &&'static Protocol| {
+            let space = spaces.iter().find(|space| space.0 == protocol.space)?;
+            let pixels = self.has_masks.then_some(&space.2);
+            Some(ClassMetrics::new(&self.class, protocol, &self.limits, &space.1, pixels))
+        };
+        Ok(self.protocols.iter().filter_map(row).collect())
+    }
+}
+
+fn parallel(n: usize, f: &(dyn Fn(usize) + Sync)) {
+    (0..n).into_par_iter().for_each(f);
+}
+
+fn native(
+    name: &str,
+    map: &AnomalyMap,
+    mask: Option<&Mask>,
+    hw: [usize; 2],
+) -> Result<Placed, EvalError> {
+    let map = bilinear(&map.pixels, [1, map.height, map.width], hw, &parallel)
+        .map_err(|source| EvalError::Resize { name: name.to_string(), source })?;
+    let mask = mask.map(|mask| mask.pixels.clone());
+    Ok(Placed { map, mask, height: hw[0], width: hw[1] })
+}
+
+/// Source: FADE's evaluation; 8 bits by truncation on the map's own grid, then resized.
+fn fade(
+    name: &str,
+    map: &AnomalyMap,
+    mask: Option<&Mask>,
+    hw: [usize; 2],
+) -> Result<Placed, EvalError> {
+    let levels: Vec<u8> = map.pixels.iter().map(|&score| map.level(score)).collect();
+    let levels = opencv_bilinear_u8(&levels, [1, map.height, map.width], hw, &parallel)
+        .map_err(|source| EvalError::Resize { name: name.to_string(), source })?;
+    let mask = mask.map(|mask| mask.resize(hw, &parallel)).transpose()?;
+    Ok(Placed {
+        map: levels.into_iter().map(f32::from).collect(),
+        mask: mask.map(|mask| mask.pixels),
+        height: hw[0],
+        width: hw[1],
+    })
+}

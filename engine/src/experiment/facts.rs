@@ -1,0 +1,52 @@
+//! What a cell's numbers depend on, gathered for the record.
+
+use std::path::Path;
+
+use super::Cell;
+use super::record::{CellFacts, FileFacts, PluginFacts};
+use crate::pipeline::model::{Component, Stage};
+use crate::plugin::Loader;
+use crate::plugin::info::Catalog;
+use crate::run::{RunError, file_digest, hex, numerics};
+
+/// Number of the layout of the run folder's JSON.
+pub const SCHEMA: u32 = 1;
+
+/// Facts of a cell. Errors: a file of a stage cannot be read.
+pub fn facts(name: &str, cell: &Cell<'_>, loader: &Loader) -> Result<CellFacts, RunError> {
+    let pipeline = cell.engine.pipeline;
+    let plugin = |stage: &Stage| match &stage.component {
+        Component::Plugin { kind, name } => loader.component(*kind, name).map(|info| PluginFacts {
+            component: info.name.clone(),
+            kind: info.kind.to_string(),
+            revision: info.revision,
+            plugin: info.plugin.clone(),
+            version: info.plugin_version.clone(),
+        }),
+        _ => None,
+    };
+    let mut plugins: Vec<PluginFacts> = pipeline.stages.iter().filter_map(plugin).collect();
+    plugins.sort_by(|a, b| (&a.kind, &a.component).cmp(&(&b.kind, &b.component)));
+    plugins.dedup();
+    let mut files = Vec::new();
+    for stage in &pipeline.stages {
+        for file in stage.opened_files() {
+            let blake3 = hex(&file_digest(Path::new(&file))?);
+            files.push(FileFacts { stage: stage.name.clone(), file, blake3 });
+        }
+    }
+    Ok(CellFacts {
+        schema: SCHEMA,
+        loupe: env!("CARGO_PKG_VERSION").to_owned(),
+        name: name.to_owned(),
+        dataset: cell.dataset.layout.clone(),
+        root: cell.dataset.root.clone(),
+        shots: cell.references.shots,
+        seed: cell.references.seed,
+        setting: pipeline.setting,
+        protocols: cell.protocols.iter().map(|protocol| protocol.name.to_owned()).collect(),
+        numerics: numerics().to_owned(),
+        plugins,
+        files,
+    })
+}

@@ -1,0 +1,98 @@
+//! What must not change a metric: monotone transforms, order, sharding, spilling.
+
+use super::super::runs::{rank_key, score_of};
+use super::*;
+
+fn exact(metrics: &PixelMetrics) -> Vec<Value> {
+    let mut values = vec![
+        metrics.auroc.clone(),
+        metrics.ap.clone(),
+        metrics.f1max.clone(),
+        metrics.auroc_anomalous_only.clone(),
+        metrics.f1max_anomalous_only.clone(),
+    ];
+    values.extend(metrics.aupro.iter().cloned());
+    values
+}
+
+#[test]
+fn strictly_increasing_transforms_change_nothing() {
+    let class = random_class(11, 5, 16, 15, 300);
+    let want = exact(&evaluate(&class, &[0.3, 0.05]));
+    let mut levels: Vec<f32> = class.maps.iter().flatten().copied().collect();
+    levels.sort_by(f32::total_cmp);
+    levels.dedup();
+    let rank = |score: f32| levels.partition_point(|&level| level < score) as f32;
+    let transforms: [&dyn Fn(f32) -> f32; 3] =
+        [&|score| (score * 20.0).exp(), &|score| score * 4.0 - 1024.0, &rank];
+    for transform in transforms {
+        let mut other = class.clone();
+        other.maps.iter_mut().flatten().for_each(|score| *score = transform(*score));
+        assert_eq!(exact(&evaluate(&other, &[0.3, 0.05])), want);
+    }
+}
+
+#[test]
+fn order_shards_and_spilling_give_the_same_bits() {
+    // 18 x 20,000 pixels: more than one sorted run and a spilled one in the small budget.
+    let class = random_class(12, 18, 100, 200, 1 << 20);
+    let order: Vec<usize> = (0..18).collect();
+    let limits = [0.3, 0.05];
+    let want = accumulate(&class, &order, &options(&limits, 64 << 20)).finish().unwrap();
+    let mut reversed = order.clone();
+    reversed.reverse();
+    let small = options(&limits, 1);
+    assert_eq!(accumulate(&class, &reversed, &small).finish().unwrap(), want);
+    let mut whole = accumulate(&class, &[], &small);
+    for shard in [&order[11..], &order[..4], &order[4..11]] {
+        whole.merge(accumulate(&class, shard, &small)).unwrap();
+    }
+    assert_eq!(whole.finish().unwrap(), want);
+}
+
+#[test]
+fn accumulators_of_other_options_do_not_merge() {
+    let mut one = accumulate(&random_class(1, 1, 4, 4, 4), &[0], &options(&[0.3], 1));
+    let other = PixelAccumulator::new(options(&[0.1], 1)).unwrap();
+    assert!(matches!(one.merge(other), Err(MetricError::Merge)));
+}
+
+#[test]
+fn image_metrics_do_not_depend_on_order_or_scale() {
+    let mut numbers = Numbers(3);
+    let samples: Vec<(f64, bool)> =
+        (0..300).map(|_| (numbers.next(40) as f64, numbers.next(4) == 0)).collect();
+    let want = image(&samples);
+    let mut reversed = samples.clone();
+    reversed.reverse();
+    assert_eq!(image(&reversed), want);
+    let scaled: Vec<(f64, bool)> =
+        samples.iter().map(|sample| ((sample.0 / 9.0).exp(), sample.1)).collect();
+    let got = image(&scaled);
+    assert_eq!((got.auroc, got.ap, got.f1max), (want.auroc, want.ap, want.f1max));
+}
+
+#[test]
+fn rank_keys_order_scores_and_return_them() {
+    let scores = [f32::MAX, 2.5, 1.0, f32::MIN_POSITIVE, 1e-45, 0.0, -1e-45, -1.0, -2.5, f32::MIN];
+    for pair in scores.windows(2) {
+        assert!(rank_key(pair[0]) < rank_key(pair[1]));
+    }
+    for score in scores {
+        assert_eq!(score_of(rank_key(score)), score);
+    }
+    assert_eq!(rank_key(-0.0), rank_key(0.0));
+}
+
+#[test]
+fn runs_are_sorted_whatever_digits_their_keys_share() {
+    let mut numbers = Numbers(8);
+    for (below, offset) in [(1 << 31, 0), (1 << 11, 0), (1, 77), (5, 1 << 30), (1 << 22, 9)] {
+        let mut keys: Vec<u32> = (0..3000).map(|_| numbers.next(below) as u32 + offset).collect();
+        let mut want = keys.clone();
+        want.sort_unstable();
+        <u32 as super::super::runs::Record>::sort(&mut keys);
+        assert_eq!(keys, want);
+    }
+    <u32 as super::super::runs::Record>::sort(&mut []);
+}

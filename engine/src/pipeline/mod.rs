@@ -1,0 +1,34 @@
+//! From a TOML file to a checked pipeline: every mistake is found before a weight loads.
+//!
+//! `source` reads files into one spanned tree, `stages` reads each stage, `order` sorts them,
+//! `ports` types them, and `check` puts the pipeline together. No image or weight is opened here.
+
+// A diagnostic is made once per mistake: its size on the way up does not matter.
+#![allow(clippy::result_large_err)]
+
+pub mod check;
+pub mod diagnostics;
+pub mod graph;
+pub mod json_schema;
+pub mod model;
+pub mod show;
+
+mod build;
+mod fits;
+mod mapping;
+mod order;
+mod ports;
+mod reference;
+mod schema;
+mod sections;
+mod shapes;
+mod source;
+mod stages;
+mod tree;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+pub use check::{CheckOptions, Checked, check, check_text};
+pub use schema::NamedFile;

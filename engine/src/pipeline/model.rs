@@ -1,0 +1,243 @@
+//! A pipeline after `check`: every name resolved, every key typed, stages in an order in which they can run.
+//! `run` reads this and nothing else of the file.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::plugin::info::{Facts, Kind, Scope, ValueKind, Verb};
+
+/// A checked pipeline.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pipeline {
+    /// The file it came from, and those it extends, nearest first.
+    pub files: Vec<PathBuf>,
+    pub data: Option<Data>,
+    /// Inputs of a stage always stand before it.
+    pub stages: Vec<Stage>,
+    pub output: Output,
+    pub protocols: Vec<String>,
+    pub hooks: Option<PathBuf>,
+    pub run: Run,
+    /// `[[test]]` tables, as they stand.
+    pub tests: Vec<Value>,
+    /// What the run reads that a query alone would not give: `inductive`, `transductive`, `oracle`, ...
+    pub setting: Setting,
+    /// The whole file after `extends`, `${VAR}` and `--set`, with defaults filled in; written into the run folder.
+    pub resolved: Value,
+    /// Key path -> where its value comes from (`fade.toml:12`, `--set`, `default`).
+    pub origins: Vec<(String, String)>,
+    pub warnings: Vec<String>,
+}
+
+/// `[data]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Data {
+    /// Name of a layout or path of a layout file.
+    pub dataset: String,
+    pub root: PathBuf,
+    /// `None`: all.
+    pub classes: Option<Vec<String>>,
+    pub mask_above: Option<u8>,
+    pub references: References,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct References {
+    pub shots: usize,
+    /// Anomalous reference images, with their masks.
+    pub anomalous: usize,
+    pub seed: u64,
+    /// `seeded`, `first`, `torch` or `manifest`.
+    pub select: String,
+    pub manifest: Option<PathBuf>,
+}
+
+/// One stage: a component applied to named values.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stage {
+    pub name: String,
+    pub component: Component,
+    /// The component's own keys, defaults filled in, files resolved to absolute paths.
+    pub config: Map<String, Value>,
+    /// Keys of `config` that name a file the engine opens, after resolution.
+    pub files: Vec<String>,
+    pub inputs: Vec<Input>,
+    pub fit_on: Option<FitOn>,
+    /// Index of the encoder stage that turns this prompts stage's sentences into embeddings.
+    pub embed_with: Option<usize>,
+    /// A fusion that stands on an encoder's taps.
+    pub taps: Option<Taps>,
+    /// Labels over which the engine maps the component, in order; empty: it is called once, and a
+    /// list that feeds a port for many values is folded into its items. A fusion on taps holds every
+    /// pair of size and tap.
+    pub mapped: Vec<Label>,
+    pub outputs: Vec<StageOutput>,
+    pub facts: Facts,
+}
+
+impl Stage {
+    /// Paths of the files that the component may open: what `files` names, one path or a list of them.
+    pub fn opened_files(&self) -> Vec<PathBuf> {
+        let of_key = |key: &String| match self.config.get(key) {
+            Some(Value::String(path)) => vec![PathBuf::from(path)],
+            Some(Value::Array(paths)) => {
+                paths.iter().filter_map(Value::as_str).map(PathBuf::from).collect()
+            }
+            _ => Vec::new(),
+        };
+        self.files.iter().flat_map(of_key).collect()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Component {
+    Plugin { kind: Kind, name: String },
+    Prepare(Prepare),
+    Map(MapTo),
+    Pool(Pool),
+}
+
+/// `prepare = "square"`: decode, resize, normalise.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Prepare {
+    /// `square` or `shorter-side`.
+    pub geometry: String,
+    pub sizes: Vec<u32>,
+    /// `pillow-bicubic`, `pillow-bilinear`, ...
+    pub filter: String,
+    /// `clip`, `imagenet`, `none`, or six numbers as mean and deviation.
+    pub normalize: Normalize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Normalize {
+    pub mean: [f32; 3],
+    pub std: [f32; 3],
+}
+
+/// `map = "bilinear"`: a grid of scores onto pixels.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MapTo {
+    /// `bilinear`, `bilinear-align-corners`, `opencv-bilinear`, `nearest`.
+    pub mode: String,
+    pub size: u32,
+    /// `sigmoid`, if named.
+    pub then: Option<String>,
+    /// Gaussian smoothing after it, in pixels; 0 for none.
+    pub sigma_px: f32,
+}
+
+/// `pool = "max"`: a map to one score.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pool {
+    /// `max`, `mean`, `top-fraction` or `quantile`.
+    pub rule: String,
+    /// Fraction of `top-fraction`, level of `quantile`.
+    pub fraction: f32,
+}
+
+/// The values wired to one port.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Input {
+    pub port: String,
+    /// Index in the component's ports; 0 for the engine's own kinds.
+    pub port_index: u32,
+    pub verb: Verb,
+    pub values: Vec<ValueRef>,
+}
+
+/// `stage.output@label`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ValueRef {
+    pub stage: usize,
+    pub output: String,
+    pub select: Select,
+}
+
+/// Which tensors of a list: `@240`, `@[240,448]`, `@*.6`, `@240.6`. Both `None`: the whole value.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Select {
+    pub sizes: Option<Vec<u32>>,
+    pub taps: Option<Vec<u32>>,
+    /// The selector names exactly one tensor, so that the value is a `tensor`.
+    pub single: bool,
+}
+
+/// What an output of a stage is, for those who read it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StageOutput {
+    pub name: String,
+    /// Index in the component's ports.
+    pub port_index: u32,
+    pub kind: ValueKind,
+    pub scope: Scope,
+    /// Labels of a list, in order; empty for anything else.
+    pub labels: Vec<Label>,
+    /// Dimensions after binding what is known: `["b", "15", "15", "640"]`.
+    pub shape: Option<Vec<String>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Label {
+    pub size: Option<u32>,
+    pub tap: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Taps {
+    pub encoder: usize,
+    pub at: Vec<u32>,
+}
+
+/// What a fit sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FitOn {
+    References,
+    AnomalousReferences,
+    Auxiliary,
+    TestSet,
+    TestLabels,
+    /// The fit's inputs belong to the class or the run, as a text model's do.
+    Inputs,
+}
+
+/// What the run is called in every table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Setting {
+    Inductive,
+    FewShotWithAnomalies,
+    AuxiliaryTrained,
+    Batched,
+    Transductive,
+    Oracle,
+}
+
+/// `[output]`: what is evaluated and shown.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Output {
+    pub anomaly_map: Option<ValueRef>,
+    pub anomaly_score: Option<ValueRef>,
+}
+
+/// `[run]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Run {
+    pub seed: u64,
+    /// `auto` or `cpu`.
+    pub device: String,
+    /// `f32`.
+    pub precision: String,
+    /// 0: all cores.
+    pub threads: usize,
+    /// Bytes.
+    pub memory: u64,
+    /// Stored element types: `f32`, `f16` or `off`.
+    pub cache_features: String,
+    pub cache_stages: String,
+}

@@ -1,0 +1,358 @@
+//! Reads the table of one stage: its kind, its wirings, the reserved keys, and the component's own.
+
+use serde_json::{Map, Value as Json};
+
+use super::diagnostics::{Diagnostic, listed, nearest};
+use super::model::FitOn;
+use super::reference::{RefText, parse_ref};
+use super::schema::{Names, Walk};
+use super::sections;
+use super::tree::{At, Entry, Node, Table, Value};
+use crate::plugin::info::{Catalog, Facts, Kind, Port, Verb};
+
+/// Keys that say what a stage is.
+pub const KIND_KEYS: [&str; 7] =
+    ["encoder", "prompts", "scorer", "fusion", "prepare", "map", "pool"];
+
+const RESERVED: [&str; 7] = ["fit_on", "augment", "state", "device", "taps", "at", "embed_with"];
+
+const SOURCES: [(&str, FitOn); 5] = [
+    ("references", FitOn::References),
+    ("anomalous-references", FitOn::AnomalousReferences),
+    ("auxiliary", FitOn::Auxiliary),
+    ("test-set", FitOn::TestSet),
+    ("test-labels", FitOn::TestLabels),
+];
+
+/// A stage as read, before names are resolved.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub name: String,
+    pub at: At,
+    /// `encoder`, ..., `pool`; empty if unknown.
+    pub kind: &'static str,
+    pub kind_at: At,
+    pub component: String,
+    pub ports: Vec<Port>,
+    pub config: Map<String, Json>,
+    pub files: Vec<String>,
+    pub wires: Vec<Wire>,
+    pub fit_on: Option<(FitOn, At)>,
+    pub fits: bool,
+    pub embed_with: Option<(String, At)>,
+    pub taps: Option<(String, At)>,
+    pub tap_list: Option<(Vec<u32>, At)>,
+    pub offers_taps: bool,
+    pub encodes_text: bool,
+    pub batch_invariant: bool,
+    pub facts: Facts,
+    /// It has an error of its own: what follows from that is not reported.
+    pub broken: bool,
+}
+
+/// The values wired to the ports of one name.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    pub key: String,
+    pub refs: Vec<RefText>,
+}
+
+impl Draft {
+    /// `` stage `differs` ``
+    pub fn called(&self) -> String {
+        format!("stage `{}`", self.name)
+    }
+
+    pub fn plugin_kind(&self) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.key() == self.kind)
+    }
+
+    /// Ports that the user wires: those of a class name and of a tap are the engine's to fill.
+    pub fn wired_ports(&self) -> impl Iterator<Item = &Port> {
+        let is_prompts = self.kind == "prompts";
+        self.ports.iter().filter(move |port| {
+            !port.output
+                && matches!(port.verb, Verb::Run | Verb::Fit)
+                && !(is_prompts && port.name == "class")
+        })
+    }
+
+    /// Ports whose values other stages may read. What a tap puts is a value only of a fusion that
+    /// stands on taps.
+    pub fn outputs(&self) -> impl Iterator<Item = &Port> {
+        let on_taps = self.taps.is_some();
+        self.ports.iter().filter(move |port| {
+            port.output && (port.verb == Verb::Run || (on_taps && port.verb == Verb::Tap))
+        })
+    }
+
+    pub fn wire(&self, key: &str) -> Option<&Wire> {
+        self.wires.iter().find(|wire| wire.key == key)
+    }
+}
+
+/// What reading a stage needs to know of the world.
+pub struct Reader<'a> {
+    pub catalog: &'a dyn Catalog,
+    pub folders: &'a [std::path::PathBuf],
+    pub names: Names<'a>,
+    pub found: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    pub fn stage(&mut self, entry: &Entry) -> Draft {
+        let mut draft = blank(entry);
+        let before = self.found.len();
+        match &entry.node.value {
+            Value::Table(table) => self.fill(&mut draft, table),
+            _ => {
+                let message = format!("stage `{}` wants a table of keys", entry.key);
+                let found = Diagnostic::error(entry.node.at, message).label(entry.node.describe());
+                self.found.push(found);
+            }
+        }
+        let is_error = |found: &Diagnostic| found.severity == super::diagnostics::Severity::Error;
+        draft.broken = self.found.iter().skip(before).any(is_error);
+        draft
+    }
+
+    fn fill(&mut self, draft: &mut Draft, table: &Table) {
+        let Some(kind) = self.kind(draft, table) else { return };
+        draft.kind = KIND_KEYS.iter().find(|key| **key == kind.key).copied().unwrap_or_default();
+        draft.kind_at = kind.node.at;
+        let Some(name) = kind.node.as_str() else {
+            let message = format!("`{}` of {} wants a name", kind.key, draft.called());
+            self.found.push(Diagnostic::error(kind.node.at, message).label(kind.node.describe()));
+            return;
+        };
+        draft.component = name.to_string();
+        let Some(schema) = self.component(draft) else { return };
+        let mut own = Vec::new();
+        for entry in table.entries.iter().filter(|entry| entry.key != kind.key) {
+            if draft.wired_ports().any(|port| port.name == entry.key) {
+                let wire = self.wire(draft, entry);
+                draft.wires.extend(wire);
+            } else if RESERVED.contains(&entry.key.as_str()) {
+                self.reserved(draft, entry);
+            } else {
+                own.push(entry);
+            }
+        }
+        let ports: Vec<&str> = draft.wired_ports().map(|port| port.name.as_str()).collect();
+        let owner = format!("{} ({} `{}`)", draft.called(), draft.kind, draft.component);
+        let mut walk = Walk::new(owner, self.folders, self.names);
+        let model = own.iter().find(|entry| entry.key == "model");
+        walk.model = model.and_then(|entry| entry.node.as_str()).map(str::to_string);
+        let config = walk.table(&own, &schema, draft.at, "", &ports);
+        let failed = !walk.found.is_empty();
+        self.found.append(&mut walk.found);
+        draft.files = walk.files;
+        draft.config = config;
+        if let (Some(kind), false) = (draft.plugin_kind(), failed) {
+            self.facts(draft, kind);
+        }
+    }
+
+    fn kind<'t>(&mut self, draft: &Draft, table: &'t Table) -> Option<&'t Entry> {
+        let is_kind = |entry: &&Entry| KIND_KEYS.contains(&entry.key.as_str());
+        let kinds: Vec<&Entry> = table.entries.iter().filter(is_kind).collect();
+        match kinds.as_slice() {
+            [one] => Some(one),
+            [] => {
+                let message = format!("{} does not say what it is", draft.called());
+                let slip = table.entries.iter().find_map(|entry| {
+                    Some((entry, nearest(&entry.key, KIND_KEYS).filter(|_| entry.key.len() > 2)?))
+                });
+                let found = match slip {
+                    Some((entry, kind)) => Diagnostic::error(entry.key_at, message)
+                        .hint(format!("did you mean `{kind}`?")),
+                    None => Diagnostic::error(draft.at, message),
+                };
+                self.found.push(found.note(format!("one key of {} says it", listed(KIND_KEYS))));
+                None
+            }
+            [first, second, ..] => {
+                let message = format!("{} has two kinds", draft.called());
+                let found = Diagnostic::error(second.key_at, message);
+                self.found.push(found.related(first.key_at, "the first"));
+                None
+            }
+        }
+    }
+
+    /// Looks the component up; its schema, if it is there.
+    fn component(&mut self, draft: &mut Draft) -> Option<Json> {
+        let Some(kind) = draft.plugin_kind() else {
+            let (schema, names) = sections::engine_kind(draft.kind);
+            draft.ports = sections::engine_ports(draft.kind);
+            draft.batch_invariant = true;
+            if names.contains(&draft.component.as_str()) {
+                return Some(schema);
+            }
+            let message = format!("there is no {} `{}`", draft.kind, draft.component);
+            let found = Diagnostic::error(draft.kind_at, message);
+            let found = found.near(&draft.component, names.iter().copied());
+            self.found.push(found.note(format!("there are {}", listed(names.iter().copied()))));
+            return None;
+        };
+        let Some(info) = self.catalog.component(kind, &draft.component) else {
+            let found = self.no_component(draft, kind);
+            self.found.push(found);
+            return None;
+        };
+        draft.ports.clone_from(&info.ports);
+        draft.fits = info.fits;
+        draft.offers_taps = info.taps;
+        draft.encodes_text = info.encodes_text;
+        draft.batch_invariant = info.batch_invariant;
+        Some(info.schema.clone())
+    }
+
+    fn no_component(&self, draft: &Draft, kind: Kind) -> Diagnostic {
+        let name = draft.component.as_str();
+        let names = self.catalog.names(kind);
+        let message = format!("there is no {kind} `{name}`");
+        let mut found = Diagnostic::error(draft.kind_at, message).near(name, names.iter().copied());
+        let elsewhere = Kind::ALL
+            .into_iter()
+            .find(|other| *other != kind && self.catalog.component(*other, name).is_some());
+        if let Some(other) = elsewhere {
+            found =
+                found.hint(format!("`{name}` is {}: write `{other} = \"{name}\"`", article(other)));
+        }
+        found = match names.is_empty() {
+            true => found.note(format!("no plugin that holds a {kind} was found")),
+            false => found.note(format!("there are {}", listed(names))),
+        };
+        for (path, why) in self.catalog.rejected() {
+            found = found.note(format!("`{}` could not be loaded: {why}", path.display()));
+        }
+        found
+    }
+
+    fn facts(&mut self, draft: &mut Draft, kind: Kind) {
+        let config = Json::Object(draft.config.clone());
+        match self.catalog.facts(kind, &draft.component, &config) {
+            Ok(facts) => draft.facts = facts,
+            Err(why) => {
+                let message =
+                    format!("{} is refused by {kind} `{}`", draft.called(), draft.component);
+                self.found.push(Diagnostic::error(draft.at, message).label(why));
+            }
+        }
+    }
+
+    fn wire(&mut self, draft: &Draft, entry: &Entry) -> Option<Wire> {
+        let nodes: Vec<&Node> = match &entry.node.value {
+            Value::Array(items) => items.iter().collect(),
+            _ => vec![&entry.node],
+        };
+        let mut refs = Vec::new();
+        for node in nodes {
+            let parsed = match node.as_str() {
+                Some(text) => parse_ref(text, node.at),
+                None => Err(format!("`{}` wants the name of a value", entry.key)),
+            };
+            match parsed {
+                Ok(parsed) => refs.push(parsed),
+                Err(why) => {
+                    let found = Diagnostic::error(node.at, format!("{}: {why}", draft.called()));
+                    let example = "a value is `stage`, `stage.value` or `stage.value@240`";
+                    self.found.push(found.note(example));
+                    return None;
+                }
+            }
+        }
+        if refs.is_empty() {
+            let message = format!("`{}` of {} names no value", entry.key, draft.called());
+            self.found.push(Diagnostic::error(entry.node.at, message));
+            return None;
+        }
+        Some(Wire { key: entry.key.clone(), refs })
+    }
+
+    fn reserved(&mut self, draft: &mut Draft, entry: &Entry) {
+        let at = entry.node.at;
+        let name = || entry.node.as_str().map(|text| (text.to_string(), at));
+        let wants = match entry.key.as_str() {
+            "fit_on" => {
+                let names = SOURCES.map(|(name, _)| name);
+                let source = entry.node.as_str().unwrap_or_default();
+                match SOURCES.iter().find(|(name, _)| *name == source) {
+                    Some((_, fit_on)) => draft.fit_on = Some((*fit_on, at)),
+                    None => {
+                        let message = format!("`fit_on` of {} names no source", draft.called());
+                        let found = Diagnostic::error(at, message).near(source, names);
+                        self.found.push(found.note(format!("there are {}", listed(names))));
+                    }
+                }
+                return;
+            }
+            "embed_with" if draft.kind == "prompts" => {
+                draft.embed_with = name();
+                draft.embed_with.is_none().then_some("the name of an encoder stage")
+            }
+            "taps" if draft.kind == "fusion" => {
+                draft.taps = name();
+                draft.taps.is_none().then_some("the name of an encoder stage")
+            }
+            "at" if draft.kind == "fusion" => {
+                draft.tap_list = numbers(&entry.node).map(|taps| (taps, at));
+                draft.tap_list.is_none().then_some("a list of taps, such as `[6, 12]`")
+            }
+            "augment" | "state" | "device" => {
+                let message = format!("`{}` is not understood by this version yet", entry.key);
+                let found = Diagnostic::error(entry.key_at, message);
+                self.found
+                    .push(found.note("the key is reserved for what trains and places stages"));
+                return;
+            }
+            key => {
+                let message = format!("`{key}` means nothing to a {} stage", draft.kind);
+                self.found.push(Diagnostic::error(entry.key_at, message));
+                return;
+            }
+        };
+        if let Some(wants) = wants {
+            let message = format!("`{}` of {} wants {wants}", entry.key, draft.called());
+            self.found.push(Diagnostic::error(at, message).label(entry.node.describe()));
+        }
+    }
+}
+
+fn article(kind: Kind) -> String {
+    if kind == Kind::Encoder { format!("an {kind}") } else { format!("a {kind}") }
+}
+
+fn blank(entry: &Entry) -> Draft {
+    Draft {
+        name: entry.key.clone(),
+        at: entry.key_at,
+        kind: "",
+        kind_at: entry.key_at,
+        component: String::new(),
+        ports: Vec::new(),
+        config: Map::new(),
+        files: Vec::new(),
+        wires: Vec::new(),
+        fit_on: None,
+        fits: false,
+        embed_with: None,
+        taps: None,
+        tap_list: None,
+        offers_taps: false,
+        encodes_text: false,
+        batch_invariant: true,
+        facts: Facts::default(),
+        broken: false,
+    }
+}
+
+fn numbers(node: &Node) -> Option<Vec<u32>> {
+    let Value::Array(items) = &node.value else { return None };
+    let number = |item: &Node| match item.value {
+        Value::Integer(number) => u32::try_from(number).ok(),
+        _ => None,
+    };
+    items.iter().map(number).collect()
+}

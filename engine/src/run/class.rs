@@ -1,0 +1,419 @@
+//! One class under evaluation: tensors are asked for by stage, output and label, taken from memory or the cache where
+//! they are there, and computed, with everything they need, where they are not.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::engine::Engine;
+use super::keys::{call_key, item_key};
+use super::reads::select;
+use super::source::{ClassImages, Image};
+use super::wiring::{Call, Feed, Form, output_of};
+use super::{RunError, compute, text};
+use crate::cache::{Array, Key, KeyBuilder, Meta, Stored, quantise};
+use crate::hooks;
+use crate::image::Rgb;
+use crate::pipeline::model::{Component, Label, ValueRef};
+use crate::plugin::info::Kind;
+use crate::plugin::{Instance, Tensor, Value};
+
+/// Bytes of fit inputs kept between the two passes over a test set, so that nothing is computed twice without a cache.
+const KEPT_BYTES: usize = 256 << 20;
+
+/// What one image got.
+#[derive(Clone, Debug)]
+pub struct Scored {
+    pub anomaly_map: Option<Tensor>,
+    pub anomaly_score: Option<f64>,
+    /// No encoder ran for it.
+    pub from_cache: bool,
+    pub ms: f64,
+}
+
+/// Name of a stage's hook in a script.
+pub(super) fn hook(seam: &str, stage: &str) -> String {
+    format!("{seam}_{}", stage.replace('-', "_"))
+}
+
+/// Evaluates the images of one class.
+pub struct ClassRun<'e> {
+    pub(super) engine: &'e Engine<'e>,
+    pub(super) class: ClassImages,
+    class_values: HashMap<usize, (Key, Value)>,
+    state_keys: HashMap<(usize, Label), Key>,
+    pub(super) loaded: HashMap<Key, Arc<Instance>>,
+    call_keys: HashMap<(usize, Label, [u8; 32]), Key>,
+    memo: HashMap<Key, Tensor>,
+    kept: HashMap<Key, Tensor>,
+    kept_bytes: usize,
+    decoded: Option<([u8; 32], Arc<Rgb>)>,
+    n_encoded: usize,
+}
+
+impl<'e> ClassRun<'e> {
+    pub fn new(engine: &'e Engine<'e>, class: ClassImages) -> ClassRun<'e> {
+        ClassRun {
+            engine,
+            class,
+            class_values: HashMap::new(),
+            state_keys: HashMap::new(),
+            loaded: HashMap::new(),
+            call_keys: HashMap::new(),
+            memo: HashMap::new(),
+            kept: HashMap::new(),
+            kept_bytes: 0,
+            decoded: None,
+            n_encoded: 0,
+        }
+    }
+
+    pub fn class(&self) -> &ClassImages {
+        &self.class
+    }
+
+    /// Map and score of one image, as `[output]` names them.
+    /// Errors: whatever a stage or a file on the way reports.
+    pub fn score(&mut self, image: &Image) -> Result<Scored, RunError> {
+        let start = Instant::now();
+        let encoded = self.n_encoded;
+        let output = &self.engine.pipeline.output;
+        let anomaly_map =
+            output.anomaly_map.as_ref().map(|value| self.value(image, value)).transpose()?;
+        let score = output.anomaly_score.as_ref().map(|value| self.value(image, value)).transpose()?;
+        let score = score.map(|score| compute::scalar(&score)).transpose()?;
+        let anomaly_score = self.hooked_score(anomaly_map.as_ref(), score)?;
+        self.memo.clear();
+        Ok(Scored {
+            anomaly_map,
+            anomaly_score,
+            from_cache: self.n_encoded == encoded,
+            ms: start.elapsed().as_secs_f64() * 1e3,
+        })
+    }
+
+    fn hooked_score(
+        &self,
+        map: Option<&Tensor>,
+        score: Option<f64>,
+    ) -> Result<Option<f64>, RunError> {
+        let Some(hooks) = &self.engine.hooks else { return Ok(score) };
+        // A pipeline without a map shows the hook an empty one.
+        let (shape, data) = match map {
+            Some(map) => (map.shape().to_vec(), map.data().to_vec()),
+            None => (vec![0], Vec::new()),
+        };
+        let scores = score.map(|score| ("anomaly_score".to_owned(), score)).into_iter().collect();
+        Ok(hooks.score_image(hooks::Tensor::new(shape, data)?, &scores)?.or(score))
+    }
+
+    /// The one tensor that a reference names.
+    fn value(&mut self, image: &Image, value: &ValueRef) -> Result<Tensor, RunError> {
+        let labels = output_of(self.engine.pipeline, value).map(|output| output.labels.clone());
+        let labels = match labels {
+            Some(labels) if !labels.is_empty() => select(value, &labels),
+            _ => vec![Label::default()],
+        };
+        match labels.as_slice() {
+            [label] => self.tensor(image, value.stage, &value.output, *label),
+            labels => Err(self.broken(
+                value.stage,
+                format!("`{}` is a list of {} tensors where one is wanted", value.output, labels.len()),
+            )),
+        }
+    }
+
+    pub(super) fn tensor(
+        &mut self,
+        image: &Image,
+        stage: usize,
+        output: &str,
+        label: Label,
+    ) -> Result<Tensor, RunError> {
+        let key = item_key(&self.call_key(image, stage, label)?, output, label);
+        if let Some(tensor) = self.memo.get(&key).or_else(|| self.kept.get(&key)) {
+            return Ok(tensor.clone());
+        }
+        if let Some(tensor) = self.stored(stage, &key)? {
+            self.memo.insert(key, tensor.clone());
+            return Ok(tensor);
+        }
+        self.make(image, stage, output, label)?;
+        let name = &self.engine.pipeline.stages[stage].name;
+        self.memo.get(&key).cloned().ok_or_else(|| {
+            self.broken(stage, format!("`{name}` did not make its output `{output}`"))
+        })
+    }
+
+    /// Runs the call that makes `label`, for the output that is asked for and every other that is read and not at hand.
+    /// The cache may know a key and still refuse its value, so what is asked for is always made.
+    fn make(
+        &mut self,
+        image: &Image,
+        stage: usize,
+        asked: &str,
+        label: Label,
+    ) -> Result<(), RunError> {
+        let call = self.call(stage, label)?.clone();
+        let call_key = self.call_key(image, stage, label)?;
+        let cacheable = self.cacheable(stage);
+        let mut wanted = self.engine.reads.at(stage, label);
+        wanted.retain(|output| {
+            let key = item_key(&call_key, output, label);
+            let known = self.memo.contains_key(&key);
+            output == asked || !(known || cacheable && self.engine.cache.contains(&key))
+        });
+        let made = compute::call(self, image, stage, &call, &wanted)?;
+        for (output, label, tensor) in made {
+            let key = item_key(&call_key, &output, label);
+            let tensor = self.hooked(stage, tensor)?;
+            let tensor = self.store(image, stage, &output, label, key, tensor)?;
+            self.memo.insert(key, tensor);
+        }
+        Ok(())
+    }
+
+    fn hooked(&self, stage: usize, tensor: Tensor) -> Result<Tensor, RunError> {
+        let Some(hooks) = &self.engine.hooks else { return Ok(tensor) };
+        let name = &self.engine.pipeline.stages[stage].name;
+        let copy = || hooks::Tensor::new(tensor.shape().to_vec(), tensor.data().to_vec());
+        let changed = match hooks.has(&hook("after", name)) {
+            true => hooks.after(name, copy()?)?,
+            false => None,
+        };
+        let tensor = match changed {
+            Some(changed) => {
+                let (shape, data) = changed.into_parts();
+                Tensor::new(shape, data)?
+            }
+            None => tensor.clone(),
+        };
+        if hooks.has(&hook("observe", name)) {
+            let shown = hooks::Tensor::new(tensor.shape().to_vec(), tensor.data().to_vec())?;
+            hooks.observe(name, hooks::Shown::Tensor(shown))?;
+        }
+        Ok(tensor)
+    }
+
+    /// Features and stage outputs are stored; pixels and full-size maps are quicker to make again.
+    fn cacheable(&self, stage: usize) -> bool {
+        matches!(self.engine.pipeline.stages[stage].component, Component::Plugin { .. })
+            && self.engine.dtype(stage).is_some()
+    }
+
+    fn stored(&self, stage: usize, key: &Key) -> Result<Option<Tensor>, RunError> {
+        if !self.cacheable(stage) {
+            return Ok(None);
+        }
+        match self.engine.cache.get(key)? {
+            Some(Stored::Arrays(arrays)) => match arrays.into_iter().next() {
+                Some(array) => Ok(Some(Tensor::new(array.shape, array.data)?)),
+                None => Ok(None),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    /// Passes a tensor through its stored type, kept or not, so that a miss and a hit give the same bytes.
+    fn store(
+        &mut self,
+        image: &Image,
+        stage: usize,
+        output: &str,
+        label: Label,
+        key: Key,
+        tensor: Tensor,
+    ) -> Result<Tensor, RunError> {
+        let plugin = matches!(self.engine.pipeline.stages[stage].component, Component::Plugin { .. });
+        let (true, Some(dtype)) = (plugin, self.engine.dtype(stage)) else { return Ok(tensor) };
+        let mut stored = Stored::Arrays(vec![Array {
+            name: output.to_owned(),
+            size: label.size,
+            tap: label.tap,
+            shape: tensor.shape().to_vec(),
+            data: tensor.data().to_vec(),
+        }]);
+        quantise(&mut stored, dtype);
+        let tensor = match &stored {
+            Stored::Arrays(arrays) if dtype != crate::cache::Dtype::F32 => {
+                Tensor::new(arrays[0].shape.clone(), arrays[0].data.clone())?
+            }
+            _ => tensor,
+        };
+        let meta = self.meta(stage, output, &image.name);
+        self.engine.put(&meta, key, stored, dtype);
+        Ok(tensor)
+    }
+
+    pub(super) fn meta(&self, stage: usize, value: &str, image: &str) -> Meta {
+        let stage = &self.engine.pipeline.stages[stage];
+        let component = match &stage.component {
+            Component::Plugin { name, .. } => name.clone(),
+            _ => "engine".to_owned(),
+        };
+        Meta {
+            stage: stage.name.clone(),
+            component,
+            value: value.to_owned(),
+            class: self.class.name.clone(),
+            image: image.to_owned(),
+        }
+    }
+
+    pub(super) fn call(&self, stage: usize, label: Label) -> Result<&'e Call, RunError> {
+        self.engine.wiring[stage].run_of(label).ok_or_else(|| {
+            self.broken(stage, format!("no call makes the label `{}`", super::keys::label_text(label)))
+        })
+    }
+
+    pub(super) fn broken(&self, stage: usize, message: String) -> RunError {
+        let stage = self.engine.pipeline.stages.get(stage).map_or("?", |stage| &stage.name);
+        RunError::Wiring { stage: stage.to_owned(), message }
+    }
+
+    /// Key of the call that makes `label` of a stage for this image.
+    pub(super) fn call_key(
+        &mut self,
+        image: &Image,
+        stage: usize,
+        label: Label,
+    ) -> Result<Key, RunError> {
+        let call = self.call(stage, label)?;
+        let memo = (stage, call.label, image.digest);
+        if let Some(key) = self.call_keys.get(&memo) {
+            return Ok(*key);
+        }
+        let engine = self.engine;
+        let key = if let Component::Prepare(_) = engine.pipeline.stages[stage].component {
+            KeyBuilder::new("prepare")
+                .key("stage", &engine.keys[stage])
+                .bytes("image", &image.digest)
+                .u64("size", u64::from(call.label.size.unwrap_or(0)))
+                .finish()
+        } else {
+            let state = match engine.wiring[stage].fit_of(call.label) {
+                Some(fit) => Some(self.state_key(stage, fit)?),
+                None => None,
+            };
+            self.feeds_key("call", image, stage, state.as_ref(), call)?
+        };
+        self.call_keys.insert(memo, key);
+        Ok(key)
+    }
+
+    fn feeds_key(
+        &mut self,
+        domain: &str,
+        image: &Image,
+        stage: usize,
+        state: Option<&Key>,
+        call: &Call,
+    ) -> Result<Key, RunError> {
+        let this = std::cell::RefCell::new(&mut *self);
+        let engine = this.borrow().engine;
+        let of_tensor = |feed: &Feed, label: Label| -> Result<Key, RunError> {
+            let key = this.borrow_mut().call_key(image, feed.stage, label)?;
+            Ok(item_key(&key, &feed.output, label))
+        };
+        let of_class = |feed: &Feed| Ok(this.borrow_mut().class_value(feed.stage)?.0);
+        call_key(domain, &engine.keys[stage], state, call, of_tensor, of_class)
+    }
+
+    /// Key of what a fit learns: the stage and everything pushed to it, in order.
+    pub(super) fn state_key(&mut self, stage: usize, fit: &Call) -> Result<Key, RunError> {
+        let memo = (stage, fit.label);
+        if let Some(key) = self.state_keys.get(&memo) {
+            return Ok(*key);
+        }
+        let mut key = KeyBuilder::new("state").key("stage", &self.engine.keys[stage]);
+        if fit.feeds.iter().all(|feed| feed.form == Form::Class) {
+            for feed in &fit.feeds {
+                key = key.key("class", &self.class_value(feed.stage)?.0);
+            }
+        } else {
+            for image in super::fit::images(self, stage)? {
+                key = key.key("push", &self.feeds_key("push", &image, stage, None, fit)?);
+            }
+        }
+        let key = key.finish();
+        self.state_keys.insert(memo, key);
+        Ok(key)
+    }
+
+    /// A class-scoped value with the key of its content.
+    pub(super) fn class_value(&mut self, stage: usize) -> Result<(Key, Value), RunError> {
+        if let Some(known) = self.class_values.get(&stage) {
+            return Ok(known.clone());
+        }
+        let made = text::class_value(self, stage)?;
+        self.class_values.insert(stage, made.clone());
+        Ok(made)
+    }
+
+    /// The values fed to a call, in order.
+    pub(super) fn inputs(
+        &mut self,
+        image: &Image,
+        call: &Call,
+    ) -> Result<Vec<(u32, Value)>, RunError> {
+        let mut inputs = Vec::with_capacity(call.feeds.len());
+        for feed in &call.feeds {
+            let value = match &feed.form {
+                Form::Tensor(label) => {
+                    Value::Tensor(self.tensor(image, feed.stage, &feed.output, *label)?)
+                }
+                Form::Tensors(labels) => {
+                    let item = |label: &Label| {
+                        Ok((*label, self.tensor(image, feed.stage, &feed.output, *label)?))
+                    };
+                    Value::Tensors(labels.iter().map(item).collect::<Result<_, RunError>>()?)
+                }
+                Form::Class => self.class_value(feed.stage)?.1,
+            };
+            inputs.push((feed.port, value));
+        }
+        Ok(inputs)
+    }
+
+    pub(super) fn decode(&mut self, image: &Image) -> Result<Arc<Rgb>, RunError> {
+        if let Some((digest, rgb)) = &self.decoded {
+            if *digest == image.digest {
+                return Ok(rgb.clone());
+            }
+        }
+        let rgb = Arc::new(image.decode()?);
+        self.decoded = Some((image.digest, rgb.clone()));
+        Ok(rgb)
+    }
+
+    pub(super) fn note_encoding(&mut self, kind: Kind) {
+        self.n_encoded += usize::from(kind == Kind::Encoder);
+    }
+
+    /// Runs `body` with a memory of its own, so that a fit over many images neither grows it nor loses what is in it.
+    pub(super) fn apart<T>(
+        &mut self,
+        body: impl FnOnce(&mut Self) -> Result<T, RunError>,
+    ) -> Result<T, RunError> {
+        let memo = std::mem::take(&mut self.memo);
+        let result = body(self);
+        self.memo = memo;
+        result
+    }
+
+    /// Ends one image of a fit: keeps what the second pass will ask for again, within a bound, and forgets the rest.
+    pub(super) fn next_image(&mut self, image: &Image, fit: &Call) -> Result<(), RunError> {
+        for feed in &fit.feeds {
+            let Form::Tensor(label) = feed.form else { continue };
+            let key = item_key(&self.call_key(image, feed.stage, label)?, &feed.output, label);
+            let Some(tensor) = self.memo.get(&key) else { continue };
+            let bytes = tensor.data().len() * size_of::<f32>();
+            if self.kept_bytes + bytes <= KEPT_BYTES {
+                self.kept_bytes += bytes;
+                self.kept.insert(key, tensor.clone());
+            }
+        }
+        self.memo.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! What all classes of a run share: the checked pipeline, its wiring and keys, the components made once, the cache, the
+//! threads and the hooks.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use serde_json::Value;
+
+use super::class::hook;
+use super::reads::Reads;
+use super::wiring::{Wiring, wire};
+use super::{RunError, guard, keys};
+use crate::cache::{Cache, Dtype, Key, Meta, Mode, Stored};
+use crate::hooks::{Hooks, Limits};
+use crate::pipeline::model::{Component, Pipeline};
+use crate::plugin::info::{Catalog, ComponentInfo, Kind};
+use crate::plugin::{Instance, Level, Loader, StageHost};
+
+/// How a run is set up, apart from its pipeline.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `None`: no cache.
+    pub cache_dir: Option<PathBuf>,
+    /// Raised from outside to stop the run at the next image.
+    pub cancel: Arc<AtomicBool>,
+    /// Shows what plugins log.
+    pub verbose: bool,
+}
+
+pub struct Engine<'p> {
+    pub pipeline: &'p Pipeline,
+    pub(super) loader: &'p Loader,
+    pub(super) cache: Cache,
+    pub(super) wiring: Vec<Wiring>,
+    pub(super) reads: Reads,
+    pub(super) keys: Vec<Key>,
+    pub(super) hooks: Option<Hooks>,
+    pub(super) pool: Arc<rayon::ThreadPool>,
+    instances: Vec<OnceLock<Arc<Instance>>>,
+    options: Options,
+    /// The first failed write of the cache; the run goes on without it.
+    cache_failure: Mutex<Option<String>>,
+}
+
+impl<'p> Engine<'p> {
+    /// Opens everything that does not depend on a class. No weight is loaded.
+    /// Errors: `Cache`, `Hook`, `ReadFile`, `Threads`, `Wiring`.
+    pub fn new(
+        pipeline: &'p Pipeline,
+        loader: &'p Loader,
+        options: Options,
+    ) -> Result<Engine<'p>, RunError> {
+        let hooks = pipeline.hooks.as_deref().map(|path| load_hooks(path, pipeline)).transpose()?;
+        let stage_key = |stage: &crate::pipeline::model::Stage| {
+            let hooked = hooks.as_ref().filter(|hooks| hooks.has(&hook("after", &stage.name)));
+            keys::stage_key(stage, loader, hooked.map(Hooks::digest))
+        };
+        let keys = pipeline.stages.iter().map(stage_key).collect::<Result<Vec<_>, _>>()?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(pipeline.run.threads)
+            .thread_name(|idx| format!("loupe-{idx}"))
+            .build()
+            .map_err(|source| RunError::Threads { message: source.to_string() })?;
+        let cache = match &options.cache_dir {
+            Some(dir) => Cache::open(dir, Mode::ReadWrite)?,
+            None => Cache::open(Path::new(""), Mode::Off)?,
+        };
+        Ok(Engine {
+            wiring: wire(pipeline, loader)?,
+            reads: Reads::of(pipeline),
+            instances: pipeline.stages.iter().map(|_| OnceLock::new()).collect(),
+            pipeline,
+            loader,
+            cache,
+            keys,
+            hooks,
+            pool: Arc::new(pool),
+            options,
+            cache_failure: Mutex::new(None),
+        })
+    }
+
+    /// Whether values are kept from run to run.
+    pub(super) fn caches(&self) -> bool {
+        self.options.cache_dir.is_some()
+    }
+
+    /// The component of a stage as its plugin describes it.
+    pub(super) fn info(&self, stage: usize) -> Result<&'p ComponentInfo, RunError> {
+        let described = &self.pipeline.stages[stage];
+        let found = match &described.component {
+            Component::Plugin { kind, name } => self.loader.component(*kind, name),
+            _ => None,
+        };
+        found.ok_or_else(|| RunError::Wiring {
+            stage: described.name.clone(),
+            message: "its component is not loaded".to_owned(),
+        })
+    }
+
+    /// The stage's component, made at its first use, after its fingerprint was compared with the cache's.
+    pub(super) fn instance(&self, stage: usize) -> Result<Arc<Instance>, RunError> {
+        let slot = &self.instances[stage];
+        if let Some(instance) = slot.get() {
+            return Ok(instance.clone());
+        }
+        let info = self.info(stage)?;
+        let described = &self.pipeline.stages[stage];
+        let mut host = StageHost::new(
+            &described.name,
+            self.pipeline.run.seed,
+            described.opened_files(),
+            self.pool.clone(),
+            self.options.cancel.clone(),
+        );
+        let least = if self.options.verbose { Level::Debug } else { Level::Warn };
+        host.log = Box::new(move |stage, level, text| {
+            if level <= least {
+                eprintln!("{stage}: {text}");
+            }
+        });
+        let config = Value::Object(described.config.clone());
+        let instance = self.loader.create(info.kind, &info.name, &config, Arc::new(host))?;
+        let instance = Arc::new(instance);
+        guard::compare(self, stage, info, &instance)?;
+        Ok(slot.get_or_init(|| instance).clone())
+    }
+
+    /// The stored type of a stage's outputs, `None` where they are not stored.
+    pub(super) fn dtype(&self, stage: usize) -> Option<Dtype> {
+        let run = &self.pipeline.run;
+        let described = &self.pipeline.stages[stage];
+        let feature = match &described.component {
+            Component::Plugin { kind: Kind::Encoder, .. } => true,
+            _ => described.taps.is_some(),
+        };
+        match if feature { run.cache_features.as_str() } else { run.cache_stages.as_str() } {
+            "f32" => Some(Dtype::F32),
+            "f16" => Some(Dtype::F16),
+            _ => None,
+        }
+    }
+
+    /// Keeps a value. A cache that cannot be written is said once and does not stop the run.
+    pub(super) fn put(&self, meta: &Meta, key: Key, stored: Stored, dtype: Dtype) {
+        if let Err(error) = self.cache.put(meta, key, stored, dtype) {
+            self.note_cache_failure(&error.to_string());
+        }
+    }
+
+    /// Writes what the cache still holds in memory: called at the end of each class.
+    pub fn flush(&self) {
+        if let Err(error) = self.cache.flush() {
+            self.note_cache_failure(&error.to_string());
+        }
+    }
+
+    pub(super) fn note_cache_failure(&self, message: &str) {
+        let mut failure = self.cache_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert_with(|| message.to_owned());
+    }
+
+    /// What the user should hear at the end: files set aside, writes that failed.
+    pub fn warnings(&self) -> Vec<String> {
+        let failure = self.cache_failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.cache.take_warnings().into_iter().chain(failure).collect()
+    }
+
+    pub fn stop_if_cancelled(&self) -> Result<(), RunError> {
+        if self.options.cancel.load(Ordering::Relaxed) { Err(RunError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Runs `body(i)` for each i below n on the run's threads.
+    pub fn parallel(&self, n: usize, body: &(dyn Fn(usize) + Sync)) {
+        use rayon::prelude::*;
+        self.pool.install(|| (0..n).into_par_iter().for_each(body));
+    }
+}
+
+fn load_hooks(path: &Path, pipeline: &Pipeline) -> Result<Hooks, RunError> {
+    let stages: Vec<&str> = pipeline.stages.iter().map(|stage| stage.name.as_str()).collect();
+    let log = Arc::new(|text: &str| eprintln!("hook: {text}"));
+    Ok(Hooks::load(path, &stages, Limits::default(), log)?)
+}

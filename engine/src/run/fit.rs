@@ -1,0 +1,89 @@
+//! States: what a component learns before it runs, from the class's text, its references or the whole test set.
+
+use std::sync::Arc;
+
+use super::RunError;
+use super::class::ClassRun;
+use super::source::Image;
+use super::wiring::{Call, Form};
+use crate::cache::{Key, Stored};
+use crate::pipeline::model::{FitOn, Label};
+use crate::plugin::{Instance, State, Value};
+
+/// The images that a stage's fit sees, in order.
+/// Errors: `FitOn` for a source that this version does not have.
+pub(super) fn images(run: &ClassRun<'_>, stage: usize) -> Result<Vec<Image>, RunError> {
+    let described = &run.engine.pipeline.stages[stage];
+    match described.fit_on {
+        Some(FitOn::References) => Ok(run.class.references.clone()),
+        Some(FitOn::TestSet) => Ok(run.class.tests.clone()),
+        Some(FitOn::Inputs) | None => Ok(Vec::new()),
+        Some(other) => {
+            Err(RunError::FitOn { stage: described.name.clone(), fit_on: format!("{other:?}") })
+        }
+    }
+}
+
+impl ClassRun<'_> {
+    /// The instance that runs a call: the stage's own, or one with the state of its fit in it.
+    pub(super) fn instance(&mut self, stage: usize, label: Label) -> Result<Arc<Instance>, RunError> {
+        let engine = self.engine;
+        let Some(fit) = engine.wiring[stage].fit_of(label) else {
+            return engine.instance(stage);
+        };
+        let key = self.state_key(stage, fit)?;
+        if let Some(loaded) = self.loaded.get(&key) {
+            return Ok(loaded.clone());
+        }
+        let state = match stored_state(self, stage, &key)? {
+            Some(state) => state,
+            None => self.learn(stage, fit, key)?,
+        };
+        let loaded = Arc::new(engine.instance(stage)?.load(&state)?);
+        self.loaded.insert(key, loaded.clone());
+        Ok(loaded)
+    }
+
+    fn learn(&mut self, stage: usize, fit: &Call, key: Key) -> Result<State, RunError> {
+        let instance = self.engine.instance(stage)?;
+        let mut session = instance.fit()?;
+        if fit.feeds.iter().all(|feed| feed.form == Form::Class) {
+            let mut inputs: Vec<(u32, Value)> = Vec::new();
+            for feed in &fit.feeds {
+                inputs.push((feed.port, self.class_value(feed.stage)?.1));
+            }
+            session.push(&inputs)?;
+        } else {
+            for image in images(self, stage)? {
+                self.engine.stop_if_cancelled()?;
+                self.apart(|run| {
+                    let inputs = run.inputs(&image, fit)?;
+                    session.push(&inputs)?;
+                    run.next_image(&image, fit)
+                })?;
+            }
+        }
+        let state = session.close()?;
+        let stored = Stored::Bytes {
+            schema: state.schema.clone(),
+            revision: state.revision,
+            bytes: state.bytes.to_vec(),
+        };
+        if let Some(dtype) = self.engine.dtype(stage) {
+            self.engine.put(&self.meta(stage, "state", ""), key, stored, dtype);
+        }
+        Ok(state)
+    }
+}
+
+fn stored_state(run: &ClassRun<'_>, stage: usize, key: &Key) -> Result<Option<State>, RunError> {
+    if run.engine.dtype(stage).is_none() {
+        return Ok(None);
+    }
+    Ok(match run.engine.cache.get(key)? {
+        Some(Stored::Bytes { schema, revision, bytes }) => {
+            Some(State { schema, revision, bytes: Arc::new(bytes) })
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,216 @@
+//! Fingerprints: what guards the cache against a component that changed while its revision did not.
+//!
+//! A key holds a component's name, revision and config, not its binary, so that a rebuild re-encodes nothing. The price
+//! is paid here, once per binary: the component runs on a fixed probe, and its outputs must be those of the binary that
+//! filled the cache.
+
+use std::sync::Arc;
+
+use super::RunError;
+use super::engine::Engine;
+use super::wiring::{Call, Feed, Form};
+use crate::cache::{Fingerprint, KeyBuilder};
+use crate::pipeline::model::Label;
+use crate::plugin::info::{ComponentInfo, Port, ValueKind, Verb};
+use crate::plugin::{Instance, PluginError, Sentence, Tensor, Value};
+
+/// Side of every grid and the length of every unnamed dimension in the probe.
+const SIDE: usize = 3;
+/// Width where neither the config nor a neighbour fixes one.
+const WIDTH: usize = 8;
+
+/// Compares the outputs of this binary with those that the cache was filled with; remembers a binary that agrees.
+/// Errors: `Fingerprint` if they differ.
+pub(super) fn compare(
+    engine: &Engine<'_>,
+    stage: usize,
+    info: &ComponentInfo,
+    instance: &Instance,
+) -> Result<(), RunError> {
+    if info.revision == 0 || engine.dtype(stage).is_none() || !engine.caches() {
+        return Ok(());
+    }
+    let key = KeyBuilder::new("fingerprint").key("stage", &engine.keys[stage]).finish();
+    let known = engine.cache.fingerprint_get(&key);
+    if known.as_ref().is_some_and(|known| known.binaries.contains(&info.binary)) {
+        return Ok(());
+    }
+    let outputs = probe(engine, stage, info, instance);
+    let mut binaries = Vec::new();
+    if let Some(known) = known {
+        if known.outputs != outputs {
+            return Err(RunError::Fingerprint {
+                kind: info.kind.to_string(),
+                component: info.name.clone(),
+                revision: info.revision,
+            });
+        }
+        binaries = known.binaries;
+    }
+    binaries.push(info.binary);
+    let fingerprint = Fingerprint { outputs, binaries };
+    if let Err(error) = engine.cache.fingerprint_put(&key, &fingerprint) {
+        engine.note_cache_failure(&error.to_string());
+    }
+    Ok(())
+}
+
+/// Digest of everything the component gives for the probe. A refusal is an output too: its message counts.
+fn probe(
+    engine: &Engine<'_>,
+    stage: usize,
+    info: &ComponentInfo,
+    instance: &Instance,
+) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    match verbs(engine, stage, info, instance) {
+        Ok(values) => values.iter().for_each(|value| hash(&mut hasher, value)),
+        Err(error) => {
+            hasher.update(error.to_string().as_bytes());
+        }
+    }
+    *hasher.finalize().as_bytes()
+}
+
+fn verbs(
+    engine: &Engine<'_>,
+    stage: usize,
+    info: &ComponentInfo,
+    instance: &Instance,
+) -> Result<Vec<Value>, PluginError> {
+    let wiring = &engine.wiring[stage];
+    let mut values = Vec::new();
+    if info.encodes_text {
+        values.push(Value::Tensor(instance.encode_text(&sentences())?));
+    }
+    let Some(call) = wiring.runs.first() else { return Ok(values) };
+    let loaded = match wiring.fit_of(call.label) {
+        Some(fit) => {
+            let mut session = instance.fit()?;
+            session.push(&inputs(engine, stage, info, fit, Verb::Fit))?;
+            Some(instance.load(&session.close()?)?)
+        }
+        None => None,
+    };
+    let ports = info.ports.iter().filter(|port| port.output && port.verb == Verb::Run);
+    let wanted: Vec<u32> = ports.map(|port| port.index).collect();
+    let inputs = inputs(engine, stage, info, call, Verb::Run);
+    let outputs = loaded.as_ref().unwrap_or(instance).run(&inputs, &wanted)?;
+    values.extend(outputs.values.into_iter().map(|(_, value)| value));
+    Ok(values)
+}
+
+fn inputs(
+    engine: &Engine<'_>,
+    stage: usize,
+    info: &ComponentInfo,
+    call: &Call,
+    verb: Verb,
+) -> Vec<(u32, Value)> {
+    let mut inputs: Vec<(u32, Value)> =
+        call.feeds.iter().map(|feed| (feed.port, value(engine, stage, info, feed))).collect();
+    // What the engine feeds by itself: a generator's class name, a stepped fusion's stream.
+    for port in info.ports.iter().filter(|port| !port.output && !port.optional) {
+        let by_engine = port.verb == verb || port.verb == Verb::Tap;
+        if by_engine && !inputs.iter().any(|(given, _)| *given == port.index) {
+            let feed = Feed { port: port.index, stage, output: String::new(), form: Form::Class };
+            inputs.push((port.index, value(engine, stage, info, &feed)));
+        }
+    }
+    inputs
+}
+
+fn value(engine: &Engine<'_>, stage: usize, info: &ComponentInfo, feed: &Feed) -> Value {
+    let port = info.ports.iter().find(|port| port.index == feed.port);
+    let has = |kind| port.is_some_and(|port| port.kinds.contains(&kind));
+    let tensor = |label: Label, nth: usize| tensor(engine, stage, port, label, nth);
+    match &feed.form {
+        Form::Tensor(label) => Value::Tensor(tensor(*label, 0)),
+        Form::Tensors(labels) => Value::Tensors(
+            labels.iter().enumerate().map(|(nth, label)| (*label, tensor(*label, nth))).collect(),
+        ),
+        Form::Class if has(ValueKind::EmbeddedText) => {
+            let sentences = Arc::new(sentences());
+            let width = dim(engine, stage, "d", Label::default());
+            let embeddings = numbers(vec![sentences.len(), width], 7);
+            Value::EmbeddedText { sentences, embeddings }
+        }
+        Form::Class if has(ValueKind::Text) => Value::Text(Arc::new(sentences())),
+        Form::Class => Value::Tensor(tensor(Label::default(), 0)),
+    }
+}
+
+fn tensor(
+    engine: &Engine<'_>,
+    stage: usize,
+    port: Option<&Port>,
+    label: Label,
+    nth: usize,
+) -> Tensor {
+    let shape = port.and_then(|port| port.shape.as_deref()).unwrap_or("...");
+    let mut dims = Vec::new();
+    for name in shape.split_whitespace() {
+        match name {
+            "..." => dims.extend([1, SIDE, SIDE]),
+            name => dims.push(dim(engine, stage, name, label)),
+        }
+    }
+    numbers(dims, nth as u64)
+}
+
+fn dim(engine: &Engine<'_>, stage: usize, name: &str, label: Label) -> usize {
+    let described = &engine.pipeline.stages[stage];
+    let encoder = described.taps.as_ref().map(|taps| &engine.pipeline.stages[taps.encoder].facts);
+    let known = described
+        .facts
+        .dims
+        .get(name)
+        .or_else(|| encoder.and_then(|facts| facts.dims.get(name)));
+    match (name, known, name.parse::<usize>()) {
+        (_, Some(known), _) => *known,
+        (_, _, Ok(fixed)) => fixed,
+        ("b", ..) => 1,
+        ("h" | "w", ..) => label.size.map_or(SIDE, |size| size as usize),
+        ("c" | "d", ..) => WIDTH,
+        _ => SIDE,
+    }
+}
+
+fn sentences() -> Vec<Sentence> {
+    let sentence = |(text, anomalous): (&str, bool)| Sentence {
+        text: text.to_owned(),
+        anomalous,
+        weight: 1.0,
+        source: "probe".to_owned(),
+    };
+    [("a clean surface", false), ("a smooth tile", false), ("a broken edge", true), ("rust", true)]
+        .map(sentence)
+        .to_vec()
+}
+
+/// Numbers in 0..1 from a counter, the same on every machine.
+fn numbers(shape: Vec<usize>, seed: u64) -> Tensor {
+    let n: usize = shape.iter().product();
+    let number = |i: usize| {
+        let mut z = (i as u64).wrapping_add(seed << 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 31)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        ((z ^ (z >> 29)) >> 40) as f32 / (1_u64 << 24) as f32
+    };
+    let data = (0..n).map(number).collect();
+    // The count is the shape's own product, so the shape always holds it.
+    Tensor::new(shape, data).unwrap_or_else(|_| Tensor::on_cuda(Vec::new(), 0))
+}
+
+fn hash(hasher: &mut blake3::Hasher, value: &Value) {
+    for (label, tensor) in value.tensors() {
+        hasher.update(format!("{label:?} {:?}", tensor.shape()).as_bytes());
+        for number in tensor.data() {
+            hasher.update(&number.to_bits().to_le_bytes());
+        }
+    }
+    if let Value::Text(sentences) = value {
+        for sentence in sentences.iter() {
+            hasher.update(format!("{sentence:?}").as_bytes());
+        }
+    }
+}

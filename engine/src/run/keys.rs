@@ -1,0 +1,148 @@
+//! Keys of stages and of the tensors they make, computed without computing a tensor: content of images and files,
+//! configs, component revisions and upstream keys, and nothing that differs between two machines or two days.
+
+use std::fs::File;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::RunError;
+use super::wiring::{Call, Feed, Form};
+use crate::cache::{Key, KeyBuilder};
+use crate::pipeline::model::{Component, Label, Stage};
+use crate::plugin::info::{Catalog, ComponentInfo};
+
+/// Named by what rounds differently: the widest vector unit that the products use.
+pub fn numerics() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            return "f32-avx512";
+        }
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+        {
+            return "f32-avx2";
+        }
+    }
+    "f32-portable"
+}
+
+/// Key of what a stage is, whatever it is given.
+/// Errors: `ReadFile` if a file that its config names cannot be read.
+pub(super) fn stage_key(
+    stage: &Stage,
+    catalog: &dyn Catalog,
+    hook: Option<[u8; 32]>,
+) -> Result<Key, RunError> {
+    let mut key = KeyBuilder::new("stage");
+    key = match &stage.component {
+        Component::Plugin { kind, name } => {
+            key = key.str("kind", kind.id()).str("name", name).str("numerics", numerics());
+            match catalog.component(*kind, name) {
+                Some(info) => revision(key, info),
+                None => key,
+            }
+        }
+        Component::Prepare(prepare) => key.str("engine", "prepare/1").json("config", &json(prepare)),
+        Component::Map(map) => key.str("engine", "map/1").json("config", &json(map)),
+        Component::Pool(pool) => key.str("engine", "pool/1").json("config", &json(pool)),
+    };
+    let mut config = stage.config.clone();
+    for name in &stage.files {
+        if let Some(value) = config.get_mut(name) {
+            digest_paths(value)?;
+        }
+    }
+    if let Some(taps) = &stage.taps {
+        key = key.json("taps", &json(&taps.at));
+    }
+    key = key.json("config", &Value::Object(config));
+    Ok(match hook {
+        Some(digest) => key.bytes("hooks", &digest).finish(),
+        None => key.finish(),
+    })
+}
+
+/// Puts the digest of a file in the place of its path: keys hold contents.
+fn digest_paths(value: &mut Value) -> Result<(), RunError> {
+    match value {
+        Value::String(path) => *value = Value::from(hex(&file_digest(Path::new(path.as_str()))?)),
+        Value::Array(paths) => paths.iter_mut().try_for_each(digest_paths)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Revision 0 is a component under development: every build of it is another one.
+fn revision(key: KeyBuilder, info: &ComponentInfo) -> KeyBuilder {
+    let key = key.u64("revision", u64::from(info.revision));
+    if info.revision == 0 { key.bytes("binary", &info.binary) } else { key }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+/// BLAKE3 of a file's bytes.
+pub fn file_digest(path: &Path) -> Result<[u8; 32], RunError> {
+    let fail = |source: std::io::Error| RunError::ReadFile {
+        path: path.to_owned(),
+        message: source.to_string(),
+    };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(path).map_err(fail)?).map_err(fail)?;
+    Ok(*hasher.finalize().as_bytes())
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Key of one call: the stage, its state and everything that is fed to it, in order.
+/// `key_of` gives the key of a fed tensor; `class_key` that of a class's value.
+pub(super) fn call_key(
+    domain: &str,
+    stage: &Key,
+    state: Option<&Key>,
+    call: &Call,
+    mut key_of: impl FnMut(&Feed, Label) -> Result<Key, RunError>,
+    mut class_key: impl FnMut(&Feed) -> Result<Key, RunError>,
+) -> Result<Key, RunError> {
+    let mut key = KeyBuilder::new(domain).key("stage", stage);
+    if let Some(state) = state {
+        key = key.key("state", state);
+    }
+    for feed in &call.feeds {
+        key = key.u64("port", u64::from(feed.port));
+        match &feed.form {
+            Form::Tensor(label) => key = key.key("tensor", &key_of(feed, *label)?),
+            Form::Class => key = key.key("class", &class_key(feed)?),
+            Form::Tensors(labels) => {
+                for label in labels {
+                    key = key.str("label", &label_text(*label)).key("item", &key_of(feed, *label)?);
+                }
+            }
+        }
+    }
+    Ok(key.finish())
+}
+
+/// Key of one tensor that a call made.
+pub(super) fn item_key(call: &Key, output: &str, label: Label) -> Key {
+    KeyBuilder::new("item")
+        .key("call", call)
+        .str("output", output)
+        .str("label", &label_text(label))
+        .finish()
+}
+
+/// `240`, `240.6`, `.6` or nothing.
+pub(super) fn label_text(label: Label) -> String {
+    match (label.size, label.tap) {
+        (None, None) => String::new(),
+        (Some(size), None) => size.to_string(),
+        (None, Some(tap)) => format!(".{tap}"),
+        (Some(size), Some(tap)) => format!("{size}.{tap}"),
+    }
+}

@@ -1,0 +1,75 @@
+//! A run: the pipeline's stages applied to the images of each class, with everything that did not change taken from the
+//! cache. This is the walk of the data in ARCHITECTURE.md, from step 3 to step 11.
+//!
+//! `reads` and `wiring` say, before any image, who reads what and how often a component is called; `keys` names every
+//! tensor by what it is made from; `class` asks for tensors and finds or makes them; `compute`, `fit` and `text` make them;
+//! `guard` refuses a component whose outputs changed under an unchanged revision.
+
+mod class;
+mod compute;
+mod engine;
+mod fit;
+mod guard;
+mod keys;
+mod reads;
+mod source;
+#[cfg(test)]
+mod tests;
+mod text;
+mod wiring;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+pub use class::{ClassRun, Scored};
+pub use engine::{Engine, Options};
+pub use keys::{file_digest, hex, numerics};
+pub use source::{ClassImages, Image};
+
+use crate::cache::CacheError;
+use crate::hooks::HookError;
+use crate::image::ImageError;
+use crate::map::MapError;
+use crate::plugin::PluginError;
+
+#[derive(Debug, Error)]
+pub enum RunError {
+    #[error("cannot read the image `{}`: {message}", path.display())]
+    ReadImage { path: PathBuf, message: String },
+    #[error("the image `{}` changed while the run was going on; run again", path.display())]
+    ImageChanged { path: PathBuf },
+    #[error("cannot read `{}`: {message}", path.display())]
+    ReadFile { path: PathBuf, message: String },
+    #[error("stage `{stage}`: {message}")]
+    Wiring { stage: String, message: String },
+    #[error("stage `{stage}` fits on {fit_on}, which this version does not offer")]
+    FitOn { stage: String, fit_on: String },
+    #[error(
+        "the {kind} `{component}` gives other outputs than the build that filled the cache, under the same revision \
+         {revision}: bump its revision, or give the cache another folder"
+    )]
+    Fingerprint { kind: String, component: String, revision: u32 },
+    #[error("cannot start the threads: {message}")]
+    Threads { message: String },
+    #[error("interrupted")]
+    Cancelled,
+    #[error("{message}")]
+    Tensor { message: String },
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
+    Hook(#[from] HookError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Map(#[from] MapError),
+}
+
+impl From<String> for RunError {
+    fn from(message: String) -> RunError {
+        RunError::Tensor { message }
+    }
+}

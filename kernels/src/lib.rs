@@ -1,0 +1,34 @@
+//! Numeric kernels of loupe, one file per operation.
+//!
+//! Every operation is a pure function on row-major slices. The plain form that a reader can check
+//! stands beside the fast form, and tests hold the two together and against values recorded from
+//! the programs that the methods were published with.
+//!
+//! Kernels own no threads: the caller passes a [`ParallelFor`]. Work is cut by the shape of the
+//! data alone, never by the number of threads, so the bytes of a result do not depend on it.
+
+mod error;
+#[cfg(test)]
+mod golden;
+mod nearest;
+mod parallel;
+mod pool;
+mod resize_f32;
+mod resize_u8;
+mod smooth;
+mod taps;
+mod text_model;
+mod unit_rows;
+
+pub use error::KernelError;
+pub use nearest::{nearest_cosine, nearest_cosine_reference};
+pub use parallel::{ParallelFor, for_each_chunk, serial};
+pub use pool::{max, mean, quantile, top_fraction_mean};
+pub use resize_f32::{
+    antialias_bicubic, antialias_bilinear, bilinear, bilinear_align_corners, opencv_bilinear,
+    opencv_bilinear_u8,
+};
+pub use resize_u8::{Filter, resize_u8, resize_u8_reference};
+pub use smooth::gaussian_blur;
+pub use text_model::{TextModel, TextRule};
+pub use unit_rows::unit_rows;

@@ -1,0 +1,189 @@
+//! P(anomalous) of image tokens from embedded sentences.
+//!
+//! All three rules end in a two-way softmax, so each is a **margin** `z_anomalous - z_normal` and
+//! P = 1 / (1 + exp(-margin)); the margin keeps its resolution where P saturates.
+
+use crate::error::{KernelError, check_finite};
+use crate::parallel::{ParallelFor, for_each_chunk};
+
+/// Tokens of one unit of parallel work.
+const TOKENS: usize = 64;
+
+/// How the sentences of one label become one logit. `x` is a unit token, `t` a unit sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TextRule {
+    /// `scale * x . mean(t)`; with `renormalize` the mean is scaled to length 1 first (FADE does
+    /// not).
+    Average { renormalize: bool },
+    /// Log of the sum of `exp(scale * x . t)`: a softmax over all sentences, summed per label.
+    Softmax,
+    /// The largest `scale * x . t`.
+    Max,
+}
+
+/// A fitted text model. Fields are public so that a component can write them to its state and back;
+/// `margins` checks them. A weight counts a sentence as if it stood there that often; 0 removes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextModel {
+    pub rule: TextRule,
+    pub width: usize,
+    /// Per label (normal, anomalous) its sentences, or their one mean: `[n,width]`, row-major, f64.
+    pub sentences: [Vec<f64>; 2],
+    /// Natural logarithm of each sentence's weight: `[n]`.
+    pub log_weights: [Vec<f64>; 2],
+}
+
+impl TextModel {
+    /// Shapes: `embeddings [n,width]` unit rows; `anomalous [n]` says which label; `weights [n]`,
+    /// each at least 0, or empty for all 1. Means are summed in f64, as FADE does after encoding.
+    /// Errors: `Shape`, `Empty` (width, a label with no sentence of weight above 0), `NotFinite`,
+    /// `Range`.
+    pub fn fit(
+        rule: TextRule,
+        embeddings: &[f32],
+        anomalous: &[bool],
+        weights: &[f64],
+        width: usize,
+    ) -> Result<Self, KernelError> {
+        const OP: &str = "TextModel::fit";
+        let n = anomalous.len();
+        let sized = |input, got: usize, want: usize| match got == want {
+            true => Ok(()),
+            false => {
+                let (want, got) = (format!("{want} values"), got.to_string());
+                Err(KernelError::Shape { op: OP, input, want, got })
+            }
+        };
+        if width == 0 {
+            return Err(KernelError::Empty { op: OP, input: "width" });
+        }
+        sized("embeddings", embeddings.len(), n.saturating_mul(width))?;
+        sized("weights", weights.len(), if weights.is_empty() { 0 } else { n })?;
+        check_finite(OP, "embeddings", embeddings)?;
+        if let Some(got) = weights.iter().copied().find(|w| !(0.0..=f64::MAX).contains(w)) {
+            return Err(KernelError::Range { op: OP, key: "weights", want: "at least 0", got });
+        }
+        let (mut sentences, mut label_weights) = ([vec![], vec![]], [vec![], vec![]]);
+        for (i, row) in embeddings.chunks_exact(width).enumerate() {
+            let weight = weights.get(i).copied().unwrap_or(1.0);
+            if weight > 0.0 {
+                let label = usize::from(anomalous[i]);
+                sentences[label].extend(row.iter().map(|v| f64::from(*v)));
+                label_weights[label].push(weight);
+            }
+        }
+        for (label, input) in ["normal sentences", "anomalous sentences"].into_iter().enumerate() {
+            if label_weights[label].is_empty() {
+                return Err(KernelError::Empty { op: OP, input });
+            }
+        }
+        if let TextRule::Average { renormalize } = rule {
+            for label in 0..2 {
+                let mean = mean_row(&sentences[label], &label_weights[label], width, renormalize);
+                (sentences[label], label_weights[label]) = (mean, vec![1.0]);
+            }
+        }
+        let log_weights = label_weights.map(|w| w.into_iter().map(f64::ln).collect());
+        Ok(TextModel { rule, width, sentences, log_weights })
+    }
+
+    /// Margin of each token. Shapes: `tokens [m,width]` unit rows -> `[m]`; f64 sums over tokens
+    /// scaled in f32, as in FADE, whose `scale` is 100. Errors: `Shape`, `Empty`, `NotFinite`,
+    /// `Range` (scale).
+    pub fn margins(
+        &self,
+        tokens: &[f32],
+        scale: f32,
+        par: ParallelFor,
+    ) -> Result<Vec<f64>, KernelError> {
+        self.check(tokens, scale)?;
+        let mut margins = vec![0.0_f64; tokens.len() / self.width];
+        for_each_chunk(&mut margins, TOKENS, par, |i, out| {
+            let mut scaled = vec![0.0_f64; self.width];
+            let tokens = tokens[i * TOKENS * self.width..].chunks_exact(self.width);
+            for (margin, token) in out.iter_mut().zip(tokens) {
+                scaled.iter_mut().zip(token).for_each(|(s, v)| *s = f64::from(scale * v));
+                *margin = self.logit(1, &scaled) - self.logit(0, &scaled);
+            }
+        });
+        Ok(margins)
+    }
+
+    /// P(anomalous) of each token, 0..=1: the sigmoid of `margins`, with its shapes and errors.
+    pub fn probabilities(
+        &self,
+        tokens: &[f32],
+        scale: f32,
+        par: ParallelFor,
+    ) -> Result<Vec<f64>, KernelError> {
+        let margins = self.margins(tokens, scale, par)?;
+        Ok(margins.into_iter().map(|margin| 1.0 / (1.0 + (-margin).exp())).collect())
+    }
+
+    fn logit(&self, label: usize, scaled: &[f64]) -> f64 {
+        let logits = self.sentences[label].chunks_exact(self.width).map(|t| dot(scaled, t));
+        match self.rule {
+            TextRule::Average { .. } | TextRule::Max => logits.fold(f64::NEG_INFINITY, f64::max),
+            TextRule::Softmax => {
+                let logits: Vec<f64> =
+                    logits.zip(&self.log_weights[label]).map(|(logit, w)| logit + w).collect();
+                let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                largest + logits.iter().map(|l| (l - largest).exp()).sum::<f64>().ln()
+            }
+        }
+    }
+
+    fn check(&self, tokens: &[f32], scale: f32) -> Result<(), KernelError> {
+        const OP: &str = "TextModel::margins";
+        let width = self.width;
+        for (sentences, weights) in self.sentences.iter().zip(&self.log_weights) {
+            if width == 0 || weights.is_empty() {
+                return Err(KernelError::Empty { op: OP, input: "sentences" });
+            }
+            if Some(sentences.len()) != weights.len().checked_mul(width) {
+                let want = format!("{} rows of {width} values", weights.len());
+                let got = sentences.len().to_string();
+                return Err(KernelError::Shape { op: OP, input: "sentences", want, got });
+            }
+        }
+        if !tokens.len().is_multiple_of(width) {
+            let (want, got) = (format!("whole rows of {width} values"), tokens.len().to_string());
+            return Err(KernelError::Shape { op: OP, input: "tokens", want, got });
+        }
+        if !(scale.is_finite() && scale > 0.0) {
+            let got = f64::from(scale);
+            return Err(KernelError::Range { op: OP, key: "scale", want: "above 0", got });
+        }
+        check_finite(OP, "tokens", tokens)
+    }
+}
+
+fn mean_row(rows: &[f64], weights: &[f64], width: usize, renormalize: bool) -> Vec<f64> {
+    let mut mean = vec![0.0_f64; width];
+    for (row, weight) in rows.chunks_exact(width).zip(weights) {
+        mean.iter_mut().zip(row).for_each(|(sum, v)| *sum += weight * v);
+    }
+    let total: f64 = weights.iter().sum();
+    mean.iter_mut().for_each(|v| *v /= total);
+    if renormalize {
+        let norm = mean.iter().map(|v| v * v).sum::<f64>().sqrt().max(1e-12);
+        mean.iter_mut().for_each(|v| *v /= norm);
+    }
+    mean
+}
+
+/// Eight running sums: wide enough to vectorise, and a fixed order.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut lanes = [0.0_f64; 8];
+    let ((a_vectors, a_rest), (b_vectors, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a_vectors.iter().zip(b_vectors) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    lanes.iter().sum::<f64>() + rest
+}
+
+#[cfg(test)]
+mod tests;

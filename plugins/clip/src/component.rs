@@ -1,0 +1,308 @@
+//! The components `clip` and `gem`: ports, facts, and the way from the boundary to the model.
+
+use loupe_plugin::prelude::*;
+
+use crate::config::{Activation, ModelConfig};
+use crate::error::ClipError;
+use crate::keys::{ActivationKey, ClipConfig, GemConfig, PositionKey};
+use crate::model::{Clip, Request};
+use crate::vision::{Gem, N_PREFIX};
+use crate::weights::{Random, WeightsFile};
+use crate::{model, ops};
+
+/// The component `clip`.
+pub struct ClipEncoder {
+    clip: Clip,
+}
+
+/// The component `gem`.
+pub struct GemEncoder {
+    clip: Clip,
+    gem: Gem,
+}
+
+impl Encoder for ClipEncoder {
+    type Config = ClipConfig;
+    const REVISION: u32 = 1;
+
+    fn new(config: ClipConfig, host: &Host) -> Result<Self> {
+        let PositionKey::AntialiasBicubic = config.position;
+        let clip = load(&config.model, &config.weights, config.seed, config.activation, host)?;
+        Ok(Self { clip })
+    }
+
+    fn check(config: &ClipConfig, host: &Host) -> Result<Facts> {
+        Ok(facts(&describe(&config.model, host)?))
+    }
+
+    fn ports() -> Vec<Port> {
+        let run = [Port::image()].into_iter().chain(outputs(""));
+        run.chain(Port::encode_text()).chain(Port::stream()).collect()
+    }
+
+    fn encode_images(&self, images: &Tensor, wanted: &Wanted) -> Result<Outputs> {
+        encode(&self.clip, images, wanted, Gem::default())
+    }
+
+    fn encode_text(&self, sentences: &[Sentence]) -> Result<Tensor> {
+        encode_text(&self.clip, sentences)
+    }
+}
+
+impl Encoder for GemEncoder {
+    type Config = GemConfig;
+    const REVISION: u32 = 1;
+
+    fn new(config: GemConfig, host: &Host) -> Result<Self> {
+        let PositionKey::AntialiasBicubic = config.position;
+        let clip = load(&config.model, &config.weights, config.seed, config.activation, host)?;
+        let GemConfig { blocks: n_blocks, iterations: n_iterations, temperature, .. } = config;
+        Ok(Self { clip, gem: Gem { n_blocks, n_iterations, temperature } })
+    }
+
+    fn check(config: &GemConfig, host: &Host) -> Result<Facts> {
+        let model = describe(&config.model, host)?;
+        if config.blocks > model.vision.n_blocks {
+            let (name, n_blocks) = (&model.name, model.vision.n_blocks);
+            let want = format!("`blocks` must be at most {n_blocks}, the blocks of `{name}`");
+            return Err(Error::config(want));
+        }
+        Ok(facts(&model))
+    }
+
+    fn ports() -> Vec<Port> {
+        let run = [Port::image()].into_iter().chain(outputs("")).chain(outputs("gem_"));
+        run.chain(Port::encode_text()).chain(Port::stream()).collect()
+    }
+
+    fn encode_images(&self, images: &Tensor, wanted: &Wanted) -> Result<Outputs> {
+        encode(&self.clip, images, wanted, self.gem)
+    }
+
+    fn encode_text(&self, sentences: &[Sentence]) -> Result<Tensor> {
+        encode_text(&self.clip, sentences)
+    }
+}
+
+// `train` changes nothing: the blocks are frozen and this revision offers no backward pass.
+impl Taps for ClipEncoder {
+    type Session = model::Session;
+
+    fn open(&self, taps: &[u32], _train: bool, images: &Tensor) -> Result<(Self::Session, Tensor)> {
+        open(&self.clip, taps, images, None)
+    }
+
+    fn open_at(
+        &self,
+        taps: &[u32],
+        _train: bool,
+        images: &Tensor,
+        stream: &Tensor,
+    ) -> Result<Self::Session> {
+        open_at(&self.clip, taps, images, stream, None)
+    }
+
+    fn resume(&self, session: &mut Self::Session, stream: &Tensor) -> Result<Tensor> {
+        to_plugin(&self.clip.resume(session, &to_candle(stream)?)?)
+    }
+
+    fn finish(&self, session: Self::Session, stream: &Tensor, wanted: &Wanted) -> Result<Outputs> {
+        finish(&self.clip, session, stream, wanted)
+    }
+}
+
+impl Taps for GemEncoder {
+    type Session = model::Session;
+
+    fn open(&self, taps: &[u32], _train: bool, images: &Tensor) -> Result<(Self::Session, Tensor)> {
+        open(&self.clip, taps, images, Some(self.gem))
+    }
+
+    fn open_at(
+        &self,
+        taps: &[u32],
+        _train: bool,
+        images: &Tensor,
+        stream: &Tensor,
+    ) -> Result<Self::Session> {
+        open_at(&self.clip, taps, images, stream, Some(self.gem))
+    }
+
+    fn resume(&self, session: &mut Self::Session, stream: &Tensor) -> Result<Tensor> {
+        to_plugin(&self.clip.resume(session, &to_candle(stream)?)?)
+    }
+
+    fn finish(&self, session: Self::Session, stream: &Tensor, wanted: &Wanted) -> Result<Outputs> {
+        finish(&self.clip, session, stream, wanted)
+    }
+}
+
+impl From<ClipError> for Error {
+    fn from(error: ClipError) -> Self {
+        match error {
+            ClipError::UnknownModel { .. }
+            | ClipError::Description { .. }
+            | ClipError::Json { .. }
+            | ClipError::Weights { .. }
+            | ClipError::WeightsFile { .. } => Error::config(error),
+            ClipError::Shape { .. }
+            | ClipError::Tap { .. }
+            | ClipError::Stepping { .. }
+            | ClipError::NoText { .. }
+            | ClipError::Token { .. } => Error::input(error),
+            ClipError::Tensor { .. } => Error::failed(error),
+        }
+    }
+}
+
+fn outputs(prefix: &str) -> [Port; 3] {
+    let port = |name: &str, shape| Port::output(&format!("{prefix}{name}")).tensor(shape);
+    [
+        port("image_embedding", "b d").about("CLS, projected; raw"),
+        port("patch_tokens", "b gh gw c").about("the trunk's last normalisation, not projected"),
+        port("patch_embeddings", "b gh gw d").about("projected, comparable with text; raw"),
+    ]
+}
+
+fn facts(model: &ModelConfig) -> Facts {
+    Facts::new()
+        .dim("c", model.vision.width)
+        .dim("d", model.embed_dim)
+        .taps((1..=model.vision.n_blocks).filter_map(|tap| u32::try_from(tap).ok()))
+        .fact("n_prefix", N_PREFIX)
+        .fact("patch_size", model.vision.patch_size)
+        .fact("image_size", model.vision.image_size)
+}
+
+/// A preset, or the JSON file behind a path.
+fn describe(model: &str, host: &Host) -> Result<ModelConfig> {
+    let Some(path) = std::path::Path::new(model).file_stem().filter(|_| model.ends_with(".json"))
+    else {
+        return Ok(ModelConfig::preset(model)?);
+    };
+    let text = std::str::from_utf8(host.open(model)?)
+        .map_err(|_| Error::config(format!("model description `{model}` is not UTF-8")))?;
+    Ok(ModelConfig::from_json(&path.to_string_lossy(), text)?)
+}
+
+fn load(
+    model: &str,
+    weights: &str,
+    seed: u64,
+    activation: ActivationKey,
+    host: &Host,
+) -> Result<Clip> {
+    crate::init_threads(host.n_threads());
+    let mut config = describe(model, host)?;
+    let explicit = match activation {
+        ActivationKey::Auto => None,
+        ActivationKey::Gelu => Some(Activation::Gelu),
+        ActivationKey::GeluTanh => Some(Activation::GeluTanh),
+        ActivationKey::QuickGelu => Some(Activation::QuickGelu),
+    };
+    config.activation = explicit.unwrap_or(config.activation);
+    if weights == "random" {
+        let source = Random::new(seed, &config);
+        return Ok(Clip::new(config, &source)?);
+    }
+    let mut file = WeightsFile::open(host.open(weights)?)?;
+    let n_further = file.check(&config)?;
+    host.log(
+        Level::Debug,
+        &format!("weights have {} names; {n_further} further tensors", file.dialect().name()),
+    );
+    if explicit.is_none() && (weights == "openai" || file.is_openai()) {
+        config.activation = Activation::QuickGelu;
+    }
+    Ok(Clip::new(config, &file)?)
+}
+
+fn encode(clip: &Clip, images: &Tensor, wanted: &Wanted, gem: Gem) -> Result<Outputs> {
+    let request = Request { taps: Vec::new(), wanted: mask(wanted), gem };
+    let encoded = clip.encode(&to_candle(images)?, request)?;
+    put_all(encoded.clip, encoded.gem)
+}
+
+fn encode_text(clip: &Clip, sentences: &[Sentence]) -> Result<Tensor> {
+    let texts: Vec<&str> = sentences.iter().map(|sentence| sentence.text.as_str()).collect();
+    to_plugin(&clip.encode_text(&texts)?)
+}
+
+fn open(
+    clip: &Clip,
+    taps: &[u32],
+    images: &Tensor,
+    gem: Option<Gem>,
+) -> Result<(model::Session, Tensor)> {
+    let taps = taps.iter().map(|tap| *tap as usize).collect();
+    let (session, stream) = clip.open(&to_candle(images)?, taps, gem)?;
+    Ok((session, to_plugin(&stream)?))
+}
+
+fn open_at(
+    clip: &Clip,
+    taps: &[u32],
+    images: &Tensor,
+    stream: &Tensor,
+    gem: Option<Gem>,
+) -> Result<model::Session> {
+    let [_, _, height, width] = images.dims_n("image")?;
+    let (first, rest) = taps.split_first().ok_or_else(|| Error::empty("taps"))?;
+    let tap = *first as usize;
+    if gem.is_some_and(|gem| tap > clip.vision.first_gem_block(&gem)) {
+        // The kept stream lacks GEM's, which can only be had from the images again.
+        return Ok(open(clip, taps, images, gem)?.0);
+    }
+    let rest = rest.iter().map(|tap| *tap as usize).collect();
+    let grid = clip.vision.grid(height, width)?;
+    Ok(clip.open_at(tap, grid, &to_candle(stream)?, rest, gem)?)
+}
+
+fn finish(
+    clip: &Clip,
+    session: model::Session,
+    stream: &Tensor,
+    wanted: &Wanted,
+) -> Result<Outputs> {
+    let (clip_outputs, gem_outputs) = clip.finish(session, &to_candle(stream)?, mask(wanted))?;
+    put_all(clip_outputs, gem_outputs)
+}
+
+fn mask(wanted: &Wanted) -> model::Wanted {
+    model::Wanted {
+        image_embedding: wanted.has("image_embedding"),
+        patch_tokens: wanted.has("patch_tokens"),
+        patch_embeddings: wanted.has("patch_embeddings"),
+        gem_image_embedding: wanted.has("gem_image_embedding"),
+        gem_patch_tokens: wanted.has("gem_patch_tokens"),
+        gem_patch_embeddings: wanted.has("gem_patch_embeddings"),
+    }
+}
+
+fn put_all(clip: model::Outputs, gem: model::Outputs) -> Result<Outputs> {
+    let made = [
+        ("image_embedding", clip.image_embedding),
+        ("patch_tokens", clip.patch_tokens),
+        ("patch_embeddings", clip.patch_embeddings),
+        ("gem_image_embedding", gem.image_embedding),
+        ("gem_patch_tokens", gem.patch_tokens),
+        ("gem_patch_embeddings", gem.patch_embeddings),
+    ];
+    let mut outputs = Outputs::new();
+    for (name, tensor) in made {
+        if let Some(tensor) = tensor {
+            outputs = outputs.put(name, to_plugin(&tensor)?);
+        }
+    }
+    Ok(outputs)
+}
+
+fn to_candle(tensor: &Tensor) -> Result<candle_core::Tensor> {
+    Ok(ops::from_vec(tensor.f32s()?.to_vec(), tensor.dims())?)
+}
+
+fn to_plugin(tensor: &candle_core::Tensor) -> Result<Tensor> {
+    Tensor::new(tensor.dims(), ops::to_vec(tensor)?)
+}
+
+export!(encoder "clip" = ClipEncoder, encoder "gem" = GemEncoder);

@@ -1,0 +1,55 @@
+//! What can go wrong between a model's name and its embeddings.
+
+/// Every failure of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum ClipError {
+    #[error(
+        "no model is called `{name}`; known are {known}, or give the path of an open_clip JSON file"
+    )]
+    UnknownModel { name: String, known: String },
+    #[error("model description, key `{key}`: {problem}")]
+    Description { key: String, problem: String },
+    #[error("model description is not JSON: {message}")]
+    Json { message: String },
+    #[error("weights file: {problem}")]
+    WeightsFile { problem: String },
+    #[error(
+        "weights file ({dialect} names, {n_found} tensors) does not fit model `{model}`: \
+         {n_missing} of {n_wanted} tensors are missing{missing}; {n_wrong} have another \
+         shape{wrong}"
+    )]
+    Weights {
+        model: String,
+        dialect: &'static str,
+        n_found: usize,
+        n_wanted: usize,
+        n_missing: usize,
+        /// The first missing names, ready to print, or empty.
+        missing: String,
+        n_wrong: usize,
+        /// The first wrong shapes, ready to print, or empty.
+        wrong: String,
+    },
+    #[error("`{what}` wants {want}, but got {got}")]
+    Shape { what: &'static str, want: String, got: String },
+    #[error("tap {tap} does not exist: model `{model}` has blocks 1 to {n_blocks}")]
+    Tap { tap: usize, model: String, n_blocks: usize },
+    #[error("{problem}")]
+    Stepping { problem: String },
+    #[error("model `{model}` was loaded from an image-only weights file, so it cannot embed text")]
+    NoText { model: String },
+    #[error("text holds token {token}, but the vocabulary of `{model}` has {vocab_size}")]
+    Token { token: u32, vocab_size: usize, model: String },
+    #[error("tensor operation failed: {message}")]
+    Tensor { message: String },
+}
+
+impl From<candle_core::Error> for ClipError {
+    fn from(error: candle_core::Error) -> Self {
+        // candle appends a backtrace to its messages; the first line is what a user can read.
+        let message = error.to_string();
+        Self::Tensor { message: message.lines().next().unwrap_or_default().to_string() }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, ClipError>;

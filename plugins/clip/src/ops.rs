@@ -1,0 +1,287 @@
+//! Row-wise operations that candle computes serially, or in one pass where two are more exact.
+
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Storage, Tensor};
+use rayon::prelude::*;
+
+use crate::approx::{erfc_of_positive, exp_of_negative, max_of, sum_of};
+use crate::config::Activation;
+use crate::error::{ClipError, Result};
+
+/// Added to the variance; every published CLIP uses this value.
+pub const LAYER_NORM_EPS: f32 = 1e-5;
+/// Smallest divisor when a row is scaled to unit length, as `torch.nn.functional.normalize`.
+pub const UNIT_EPS: f32 = 1e-12;
+
+/// `y = x W + b`.
+///
+/// The weight stands with its inputs as rows, unlike in files: a product of few rows would else be
+/// rounded by another kernel than one of many, and embeddings would depend on their batch.
+#[derive(Clone)]
+pub struct Linear {
+    /// `[n_in, n_out]`
+    pub weight: Tensor,
+    /// One value per output.
+    pub bias: Vec<f32>,
+}
+
+impl Linear {
+    /// Shapes: `x [n, n_in]` -> `[n, n_out]`; f32.
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        self.apply_then(x, |_| {})
+    }
+
+    /// As `apply`, then `act` on every value, in the same walk over the output.
+    pub fn apply_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        match activation {
+            Activation::Gelu => self.apply_then(x, |row| row.iter_mut().for_each(gelu)),
+            Activation::GeluTanh => self.apply_then(x, |row| row.iter_mut().for_each(gelu_tanh)),
+            Activation::QuickGelu => self.apply_then(x, |row| row.iter_mut().for_each(quick_gelu)),
+        }
+    }
+
+    fn apply_then(&self, x: &Tensor, then: impl Fn(&mut [f32]) + Sync) -> Result<Tensor> {
+        let y = x.matmul(&self.weight)?;
+        rows_in_place(&y, |_, row| {
+            for (value, bias) in row.iter_mut().zip(&self.bias) {
+                *value += bias;
+            }
+            then(row);
+        })?;
+        Ok(y)
+    }
+}
+
+/// Layer normalisation over the last dimension.
+#[derive(Clone)]
+pub struct LayerNorm {
+    pub weight: Vec<f32>,
+    pub bias: Vec<f32>,
+}
+
+impl LayerNorm {
+    /// Shapes: `x [n,c]` -> `[n,c]`; f32. The variance is taken around the mean in a second walk:
+    /// the one-walk form loses digits where a channel is far larger than the others.
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        let y = x.copy()?;
+        rows_in_place(&y, |_, row| {
+            let n = row.len() as f32;
+            let mean = sum_of(row, |v| v) / n;
+            let variance = sum_of(row, |v| (v - mean) * (v - mean)) / n;
+            let scale = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
+            for ((value, weight), bias) in row.iter_mut().zip(&self.weight).zip(&self.bias) {
+                *value = (*value - mean) * scale * weight + bias;
+            }
+        })?;
+        Ok(y)
+    }
+}
+
+/// Softmax of every row in place. With `causal`, row `i` of the last two dimensions sees columns
+/// up to `first_row + i` only, the rest become 0.
+pub fn softmax_in_place(scores: &Tensor, causal: bool, first_row: usize) -> Result<()> {
+    let n_rows = scores.dim(candle_core::D::Minus2)?;
+    rows_in_place(scores, |index, row| {
+        let n_seen = if causal { first_row + index % n_rows.max(1) + 1 } else { row.len() };
+        let (seen, hidden) = row.split_at_mut(n_seen.min(row.len()));
+        hidden.fill(0.0);
+        softmax_row(seen);
+    })
+}
+
+/// A copy of `x` with every row of the last dimension at Euclidean length 1.
+pub fn unit_rows(x: &Tensor) -> Result<Tensor> {
+    let y = x.copy()?;
+    rows_in_place(&y, |_, row| {
+        let length = length(row).max(UNIT_EPS);
+        row.iter_mut().for_each(|v| *v /= length);
+    })?;
+    Ok(y)
+}
+
+/// `fresh + other`, computed in the memory of `fresh`, which nobody else may hold.
+///
+/// candle's own sums and products run on a thread pool of its own, whose size no caller can set.
+pub fn add(fresh: Tensor, other: &Tensor) -> Result<Tensor> {
+    let width = other.dim(candle_core::D::Minus1)?;
+    if fresh.dims() != other.dims() {
+        return Err(ClipError::Shape {
+            what: "sum",
+            want: format!("{:?}", fresh.dims()),
+            got: format!("{:?}", other.dims()),
+        });
+    }
+    with_values(other, |values| {
+        rows_in_place(&fresh, |index, row| {
+            let source = values.get(index * width..).unwrap_or_default();
+            row.iter_mut().zip(source).for_each(|(sum, value)| *sum += value);
+        })
+    })??;
+    Ok(fresh)
+}
+
+/// `factor * x` as a new tensor.
+pub fn scaled(x: &Tensor, factor: f32) -> Result<Tensor> {
+    let y = x.copy()?;
+    rows_in_place(&y, |_, row| row.iter_mut().for_each(|v| *v *= factor))?;
+    Ok(y)
+}
+
+/// Mean Euclidean length of the rows of `x [n,c]`.
+pub fn mean_row_length(x: &Tensor) -> Result<f32> {
+    let width = x.dim(candle_core::D::Minus1)?.max(1);
+    with_values(x, |values| {
+        let n_rows = (values.len() / width).max(1);
+        let total: f64 = values.chunks_exact(width).map(|row| f64::from(length(row))).sum();
+        (total / n_rows as f64) as f32
+    })
+}
+
+/// `f` on every row of the last dimension of a freshly made contiguous tensor, on rayon's pool.
+pub fn rows_in_place(x: &Tensor, f: impl Fn(usize, &mut [f32]) + Sync) -> Result<()> {
+    let width = x.dim(candle_core::D::Minus1)?;
+    if width > 0 {
+        x.inplace_op1(&Rows { width, f })?;
+    }
+    Ok(())
+}
+
+/// The values of a CPU f32 tensor, row-major.
+pub fn to_vec(x: &Tensor) -> Result<Vec<f32>> {
+    Ok(x.flatten_all()?.to_vec1::<f32>()?)
+}
+
+/// A CPU f32 tensor that owns `values`.
+pub fn from_vec(values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+}
+
+/// Rows become columns. Shapes: `[rows, cols]` -> `[cols, rows]`.
+pub fn transposed(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+    /// Columns that are gathered together, so that a cache line is read once.
+    const STRIP: usize = 16;
+    let mut out = vec![0.0_f32; values.len()];
+    if rows == 0 || cols == 0 {
+        return out;
+    }
+    out.par_chunks_mut(STRIP * rows).enumerate().for_each(|(strip, lines)| {
+        for (row, source) in values.chunks_exact(cols).enumerate() {
+            let source = source.get(strip * STRIP..).unwrap_or_default();
+            for (line, value) in lines.chunks_exact_mut(rows).zip(source) {
+                if let Some(slot) = line.get_mut(row) {
+                    *slot = *value;
+                }
+            }
+        }
+    });
+    out
+}
+
+/// Runs `read` on the row-major values, copying only if `x` is strided.
+pub fn with_values<T>(x: &Tensor, read: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    let x = x.contiguous()?;
+    let (storage, layout) = x.storage_and_layout();
+    let values = match &*storage {
+        Storage::Cpu(storage) => storage.as_slice::<f32>()?,
+        _ => return Err(candle_core::Error::Msg("values must be on the CPU".into()).into()),
+    };
+    let values = layout.contiguous_offsets().and_then(|(start, end)| values.get(start..end));
+    Ok(read(values.unwrap_or_default()))
+}
+
+struct Rows<F> {
+    width: usize,
+    f: F,
+}
+
+/// Rows that one task takes at least: below this a task costs more than its rows.
+const MIN_TASK_VALUES: usize = 1 << 13;
+
+impl<F: Fn(usize, &mut [f32]) + Sync> InplaceOp1 for Rows<F> {
+    fn name(&self) -> &'static str {
+        "rows"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let CpuStorage::F32(values) = storage else {
+            candle_core::bail!("rows wants f32 values");
+        };
+        let Some(values) = layout.contiguous_offsets().and_then(|(a, b)| values.get_mut(a..b))
+        else {
+            candle_core::bail!("rows wants a contiguous tensor");
+        };
+        let min_rows = MIN_TASK_VALUES.div_ceil(self.width);
+        values
+            .par_chunks_mut(self.width)
+            .with_min_len(min_rows)
+            .enumerate()
+            .for_each(|(index, row)| (self.f)(index, row));
+        Ok(())
+    }
+}
+
+fn softmax_row(row: &mut [f32]) {
+    let max = max_of(row);
+    row.iter_mut().for_each(|v| *v = exp_of_negative(*v - max));
+    let scale = 1.0 / sum_of(row, |v| v);
+    row.iter_mut().for_each(|v| *v *= scale);
+}
+
+fn length(row: &[f32]) -> f32 {
+    sum_of(row, |v| v * v).sqrt()
+}
+
+fn gelu(value: &mut f32) {
+    let x = *value;
+    let half = 0.5 * erfc_of_positive(x.abs() * std::f32::consts::FRAC_1_SQRT_2);
+    *value = if x < 0.0 { x * half } else { x * (1.0 - half) };
+}
+
+fn gelu_tanh(value: &mut f32) {
+    let x = *value;
+    let inner = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+    *value = 0.5 * x * (1.0 + inner.tanh());
+}
+
+fn quick_gelu(value: &mut f32) {
+    let x = *value;
+    let decay = exp_of_negative(-(1.702 * x).abs());
+    *value = if x < 0.0 { x * decay } else { x } / (1.0 + decay);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(f: fn(&mut f32), exact: fn(f64) -> f64) {
+        for step in -1_000..=1_000 {
+            let x = step as f32 / 100.0;
+            let mut got = x;
+            f(&mut got);
+            let want = exact(f64::from(x));
+            assert!((f64::from(got) - want).abs() < 1e-6, "{x}: {got} is not {want}");
+        }
+    }
+
+    #[test]
+    fn activations_equal_their_formulas() {
+        check(gelu, |x| 0.5 * x * candle_core::cpu::erf::erfc_f64(-x / 2.0_f64.sqrt()));
+        check(quick_gelu, |x| x / (1.0 + (-1.702 * x).exp()));
+        check(gelu_tanh, |x| {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+            0.5 * x * (1.0 + inner.tanh())
+        });
+    }
+
+    #[test]
+    fn a_matrix_is_transposed_whatever_its_sides() {
+        for (rows, cols) in [(1, 1), (3, 17), (40, 5), (16, 16), (0, 4)] {
+            let values: Vec<f32> = (0..rows * cols).map(|i| i as f32).collect();
+            let got = transposed(&values, rows, cols);
+            for row in 0..rows {
+                for col in 0..cols {
+                    assert_eq!(got[col * rows + row], values[row * cols + col]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Every stage against tensors recorded from open_clip 2.24.0 and gem-torch 1.0.1.
+
+mod common;
+
+use candle_core::Tensor;
+use common::{Tensors, gelu, image, quick, relative_error, tensors, values};
+use loupe_clip::model::Request;
+use loupe_clip::ops;
+use loupe_clip::text::TextTower;
+use loupe_clip::vision::{Gem, Stream, VisionTower};
+use loupe_clip::{Activation, Clip, Wanted};
+
+/// The tolerance for f32 tokens and embeddings, per stage.
+const TOLERANCE: f64 = 2e-5;
+
+fn check(stage: &str, got: &Tensor, want: &Tensor) {
+    let (got, want) = (values(got), values(want));
+    let error = relative_error(&got, &want);
+    assert!(error <= TOLERANCE, "{stage}: {error:.2e}");
+    // A recorded value that is off by ten tolerances must not pass.
+    let mut altered = want.clone();
+    let square: f32 = want.iter().map(|v| v * v).sum();
+    altered[0] += 10.0 * TOLERANCE as f32 * (square / want.len() as f32).sqrt();
+    assert!(relative_error(&got, &altered) > TOLERANCE, "{stage}: the test sees nothing");
+}
+
+fn check_stages(clip: &Clip, golden: &Tensors, height: usize, width: usize) {
+    let at = |stage: &str| &golden[&format!("{height}x{width}.plain.{stage}")];
+    let tower: &VisionTower = &clip.vision;
+    let pixels = values(&image(height, width));
+    let stem = tower.stem(&pixels, height, width).unwrap();
+    check("stem", &stem, at("stem"));
+    let gem = Gem::default();
+    let mut stream = Stream { tokens: stem, gem: None };
+    for block in 1..=7 {
+        stream = tower.walk(stream, block - 1, block, Some(&gem)).unwrap();
+        assert_eq!(stream.gem.is_some(), block > 1);
+        if [1, 2, 7].contains(&block) {
+            check(&format!("tap {block}"), &stream.tokens, at(&format!("tap{block}")));
+        }
+        if let (2 | 7, Some(gem)) = (block, &stream.gem) {
+            check(&format!("gem tap {block}"), gem, at(&format!("gem_tap{block}")));
+        }
+    }
+    let normed = tower.normed(&stream.tokens).unwrap();
+    check("normed", &normed, at("normed"));
+    check("embeddings", &tower.project(&normed).unwrap(), at("embeddings"));
+    let normed = tower.normed(&stream.gem.unwrap()).unwrap();
+    check("gem normed", &normed, at("gem_normed"));
+    check("gem embeddings", &tower.project(&normed).unwrap(), at("gem_embeddings"));
+}
+
+#[test]
+fn every_stage_equals_the_original_at_the_native_grid() {
+    let (clip, golden) = gelu();
+    check_stages(&clip, &golden, 48, 48);
+}
+
+#[test]
+fn every_stage_equals_the_original_at_a_resized_grid() {
+    let (clip, golden) = gelu();
+    check_stages(&clip, &golden, 80, 80);
+}
+
+#[test]
+fn quick_gelu_and_outlier_channels_equal_the_original() {
+    let (clip, golden) = quick();
+    check_stages(&clip, &golden, 32, 32);
+}
+
+/// 26 pixels are three patches of 8 and two pixels that nobody reads.
+#[test]
+fn a_rectangular_grid_equals_the_original() {
+    let (clip, golden) = quick();
+    check_stages(&clip, &golden, 40, 26);
+}
+
+#[test]
+fn outputs_are_the_recorded_tokens_on_their_grid() {
+    let (clip, golden) = quick();
+    let wanted = Wanted {
+        image_embedding: true,
+        patch_tokens: true,
+        patch_embeddings: true,
+        gem_image_embedding: true,
+        gem_patch_tokens: true,
+        gem_patch_embeddings: true,
+    };
+    let request = Request { taps: vec![1, 7], wanted, ..Request::default() };
+    let out = clip.encode(&image(40, 26), request).unwrap();
+    for (outputs, prefix) in [(out.clip, ""), (out.gem, "gem_")] {
+        let recorded = |stage: &str| &golden[&format!("40x26.plain.{prefix}{stage}")];
+        let (pooled, embeddings) = (recorded("embeddings"), recorded("embeddings"));
+        check("pooled", &outputs.image_embedding.unwrap(), &pooled.get(0).unwrap());
+        let patches = outputs.patch_embeddings.unwrap();
+        assert_eq!(patches.dims(), [1, 5, 3, 24]);
+        check("patches", &patches, &embeddings.narrow(0, 1, 15).unwrap());
+        let tokens = outputs.patch_tokens.unwrap();
+        assert_eq!(tokens.dims(), [1, 5, 3, 24]);
+        check("tokens", &tokens, &recorded("normed").narrow(0, 1, 15).unwrap());
+    }
+    assert_eq!(out.taps[0].dims(), [1, 16, 24]);
+    check("tap 7", &out.taps[1], &golden["40x26.plain.tap7"]);
+}
+
+#[test]
+fn gem_with_two_iterations_or_its_own_temperature_equals_the_original() {
+    let (clip, golden) = gelu();
+    let settings = [
+        ("iterated", Gem { n_iterations: 2, ..Gem::default() }),
+        ("heated", Gem { temperature: Some(10.0), ..Gem::default() }),
+    ];
+    for (name, gem) in settings {
+        let wanted = Wanted { gem_patch_embeddings: true, ..Wanted::default() };
+        let request = Request { wanted, gem, ..Request::default() };
+        let out = clip.encode(&image(80, 80), request).unwrap();
+        assert!(out.clip.image_embedding.is_none() && out.clip.patch_embeddings.is_none());
+        let want = &golden[&format!("80x80.{name}.gem_embeddings")];
+        check(name, &out.gem.patch_embeddings.unwrap(), &want.narrow(0, 1, 25).unwrap());
+    }
+}
+
+#[test]
+fn text_equals_the_original_alone_and_in_a_batch() {
+    let (clip, golden) = gelu();
+    let rows: Vec<Vec<u32>> = golden["text.tokens"]
+        .to_dtype(candle_core::DType::U32)
+        .and_then(|tokens| tokens.to_vec2())
+        .unwrap();
+    let together = clip.encode_tokens(&rows).unwrap();
+    check("text", &together, &golden["text.embeddings"]);
+    for (index, row) in rows.iter().enumerate() {
+        let alone = clip.encode_tokens(std::slice::from_ref(row)).unwrap();
+        assert_eq!(values(&alone), values(&together.get(index).unwrap()), "sentence {index}");
+    }
+    assert_eq!(clip.encode_tokens(&[]).unwrap().dims(), [0, 24]);
+    assert!(clip.encode_tokens(&[vec![]]).is_err());
+    assert!(clip.encode_tokens(&[vec![61; 9]]).is_err());
+    assert!(clip.encode_tokens(&[vec![62]]).is_err());
+}
+
+/// Recorded from another code base (ClipMPCAD's modules): stem with a table of 7 x 7 on 5 x 5, text.
+#[test]
+fn the_stem_and_text_of_clipmpcad_are_reproduced() {
+    let golden = tensors("tiny.safetensors");
+    let config = loupe_clip::ModelConfig::from_json(
+        "tiny",
+        r#"{"embed_dim": 24,
+            "vision_cfg": {"image_size": 28, "patch_size": 4, "layers": 1, "width": 32, "head_width": 8},
+            "text_cfg": {"context_length": 12, "vocab_size": 50, "width": 24, "heads": 3, "layers": 2}}"#,
+    )
+    .unwrap();
+    let mut without_trunk = config.clone();
+    without_trunk.vision.n_blocks = 0;
+    let clip = Clip::new(without_trunk, &common::Recorded(&golden)).unwrap();
+    let stem = clip.vision.stem(&values(&golden["image"]), 20, 20).unwrap();
+    check("stem", &stem, &golden["stem"]);
+    let rows: Vec<Vec<u32>> = golden["tokens"]
+        .to_dtype(candle_core::DType::U32)
+        .and_then(|tokens| tokens.to_vec2())
+        .unwrap();
+    check("text", &clip.encode_tokens(&rows).unwrap(), &golden["text"]);
+    let quick = clip.with_activation(Activation::QuickGelu);
+    check("quick text", &quick.encode_tokens(&rows).unwrap(), &golden["text_quickgelu"]);
+    let text: &TextTower = quick.text.as_ref().unwrap();
+    assert_eq!(text.config.context_length, 12);
+    assert_eq!(ops::to_vec(&text.projection).unwrap().len(), 24 * 24);
+}

@@ -1,0 +1,189 @@
+//! Vision guidance: distance of each patch to its nearest among the patches of normal references.
+//! Source: the memory bank of PatchCore, arXiv:2106.08265, with cosine for L2 as in WinCLIP and FADE.
+
+use loupe_kernels::{nearest_cosine, unit_rows};
+use loupe_plugin::prelude::*;
+use serde::Deserialize;
+
+use crate::on_host;
+
+/// What a cosine becomes.
+#[derive(Clone, Copy, Default, Deserialize, Schema)]
+#[serde(rename_all = "kebab-case")]
+enum Distance {
+    /// (1 - cosine) / 2, 0..=1.
+    #[default]
+    HalfCosine,
+    /// 1 - cosine, 0..=2.
+    Cosine,
+}
+
+/// Scores patches by their distance to a memory bank.
+#[derive(Clone, Deserialize, Schema)]
+#[serde(deny_unknown_fields)]
+pub struct NearestConfig {
+    #[serde(default)]
+    distance: Distance,
+    /// Which neighbour: 1 is the nearest.
+    #[serde(default = "one")]
+    #[schema(min = 1)]
+    k: usize,
+    /// Adds the query's own patches to the bank. The patch itself is then the nearest, so `k` must be 2 or more.
+    #[serde(default)]
+    self_reference: bool,
+}
+
+fn one() -> usize {
+    1
+}
+
+const SCHEMA: &str = "loupe.memory-bank";
+
+pub struct Nearest {
+    config: NearestConfig,
+    host: Host,
+    /// Unit rows `[m, width]`; empty before `load`, or when there are no references.
+    bank: Vec<f32>,
+    width: usize,
+}
+
+impl Scorer for Nearest {
+    type Config = NearestConfig;
+    const REVISION: u32 = 1;
+    const ABOUT: &'static str = "distance of each patch to its k-th nearest in a bank of reference patches";
+
+    fn ports() -> Vec<Port> {
+        vec![
+            Port::input("rows").tensor("... d").verb(Verb::Fit).many()
+                .about("what the bank is made of: patches of the references"),
+            Port::input("query").tensor("... d").about("patches under test, raw"),
+            Port::output("patch_scores").tensor("...").about("one distance per patch"),
+        ]
+    }
+
+    fn new(config: NearestConfig, host: &Host) -> Result<Nearest> {
+        if config.self_reference && config.k < 2 {
+            return Err(Error::config(
+                "`self_reference` wants `k` >= 2: with k = 1 every patch finds itself at distance 0",
+            ));
+        }
+        Ok(Nearest { config, host: *host, bank: Vec::new(), width: 0 })
+    }
+
+    /// Shapes: `query [b, ..., d]` -> `patch_scores [b, ...]`. With `self_reference` each image of the batch is a bank
+    /// to itself alone. Errors: a bank with fewer than `k` rows.
+    fn score(&self, inputs: &Inputs, _wanted: &Wanted) -> Result<Outputs> {
+        let query = inputs.tensor("query")?;
+        let (n_rows, width) = query.rows("query")?;
+        if !self.bank.is_empty() && width != self.width {
+            return Err(Error::shape("query", format!("[..., {}]", self.width), query.shape()));
+        }
+        let n_images = query.dims().first().copied().unwrap_or(0).max(1);
+        let rows = unit_rows(query.f32s()?, width).map_err(Error::input)?;
+        let per_image = (n_rows / n_images).max(1) * width;
+        let mut scores = Vec::with_capacity(n_rows);
+        for image in rows.chunks(per_image) {
+            let own = if self.config.self_reference { image } else { &[] };
+            let slabs = [self.bank.as_slice(), own];
+            let cosines = on_host(&self.host, |par| {
+                nearest_cosine(image, &slabs, width, self.config.k, par)
+            })?
+            .map_err(Error::input)?;
+            scores.extend(cosines.into_iter().map(|cosine| match self.config.distance {
+                Distance::HalfCosine => 0.5 * (1.0 - cosine),
+                Distance::Cosine => 1.0 - cosine,
+            }));
+        }
+        let dims = query.dims();
+        let leading = dims.get(..dims.len().saturating_sub(1)).unwrap_or_default();
+        Ok(Outputs::one("patch_scores", Tensor::new(leading.to_vec(), scores)?))
+    }
+}
+
+#[derive(Default)]
+pub struct Rows {
+    bank: Vec<f32>,
+    width: usize,
+}
+
+impl Fit for Nearest {
+    type Session = Rows;
+
+    fn fit_open(&self) -> Result<Rows> {
+        Ok(Rows::default())
+    }
+
+    fn fit_push(&self, session: &mut Rows, inputs: &Inputs) -> Result<()> {
+        for rows in inputs.tensors("rows")? {
+            let (_, width) = rows.rows("rows")?;
+            if session.width != 0 && session.width != width {
+                return Err(Error::shape("rows", format!("[..., {}]", session.width), rows.shape()));
+            }
+            session.width = width;
+            session.bank.extend(unit_rows(rows.f32s()?, width).map_err(Error::input)?);
+        }
+        Ok(())
+    }
+
+    fn fit_close(&self, session: Rows) -> Result<State> {
+        if session.bank.is_empty() && !self.config.self_reference {
+            return Err(Error::input(
+                "the memory bank is empty: give at least one reference (`shots`), or set `self_reference` with k = 2",
+            ));
+        }
+        let n_rows = session.bank.len() / session.width.max(1);
+        StateWriter::new(SCHEMA, 1).f32s("bank", [n_rows, session.width], &session.bank)?.finish()
+    }
+
+    fn load(&self, state: &State) -> Result<Nearest> {
+        let bank = StateReader::new(state, SCHEMA, 1)?.tensor("bank")?;
+        let [_, width] = bank.dims_n::<2>("bank")?;
+        Ok(Nearest { config: self.config.clone(), host: self.host, bank: bank.into_f32s()?, width })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loupe_plugin::testing;
+
+    fn bank() -> Tensor {
+        Tensor::new([1, 1, 2, 2], [3.0, 0.0, 0.0, 0.5]).unwrap()
+    }
+
+    fn scores(config: &str, query: Tensor) -> Vec<f32> {
+        let subject = testing::scorer::<Nearest>(config).fit("rows", bank()).input("query", query);
+        subject.run().unwrap().tensor("patch_scores").f32s().unwrap().to_vec()
+    }
+
+    fn close(got: &[f32], want: &[f32]) {
+        let near = got.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-6);
+        assert!(near && got.len() == want.len(), "{got:?} is not {want:?}");
+    }
+
+    #[test]
+    fn conforms() {
+        let query = Tensor::new([1, 2, 1, 2], [1.0, 0.5, 0.2, 1.0]).unwrap();
+        testing::scorer::<Nearest>("k = 1").fit("rows", bank()).input("query", query).check();
+    }
+
+    #[test]
+    fn distances_are_to_the_nearest_reference_whatever_the_length() {
+        let query = || Tensor::new([1, 1, 3, 2], [9.0, 0.0, -1.0, 0.0, 0.6, 0.8]).unwrap();
+        close(&scores("", query()), &[0.0, 0.5, 0.1]);
+        close(&scores("distance = \"cosine\"", query()), &[0.0, 1.0, 0.2]);
+        close(&scores("k = 2", query()), &[0.5, 1.0, 0.2]);
+    }
+
+    #[test]
+    fn self_reference_takes_the_image_alone_not_its_batch() {
+        let query = Tensor::new([2, 1, 1, 2], [-1.0, 0.0, -1.0, 0.0]).unwrap();
+        close(&scores("k = 2\nself_reference = true", query), &[0.5, 0.5]);
+    }
+
+    #[test]
+    fn self_reference_with_k_1_is_refused() {
+        let message = testing::scorer::<Nearest>("self_reference = true").run().err().unwrap();
+        assert!(message.contains("k = 1 every patch finds itself"), "{message}");
+    }
+}

@@ -1,0 +1,292 @@
+//! The second half of the boundary: what a host offers, and what a plugin is made of.
+
+use core::ffi::{c_char, c_void};
+
+use super::{
+    DLManagedTensorVersioned, LoupeBytes, LoupeError, LoupeInput, LoupeLabel, LoupeSentence,
+    LoupeState, LoupeStr,
+};
+
+/// Where a call puts what it made. Every function copies or takes ownership at once and returns a
+/// status.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LoupeSink {
+    pub size: u32,
+    pub reserved: u32,
+    pub ctx: *mut c_void,
+    pub put_tensor: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            port: u32,
+            label: LoupeLabel,
+            tensor: *mut DLManagedTensorVersioned,
+        ) -> i32,
+    >,
+    pub put_text: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            port: u32,
+            sentences: *const LoupeSentence,
+            n_sentences: usize,
+        ) -> i32,
+    >,
+    pub put_state: Option<unsafe extern "C" fn(ctx: *mut c_void, state: *const LoupeState) -> i32>,
+    /// Facts, as one JSON object.
+    pub put_json: Option<unsafe extern "C" fn(ctx: *mut c_void, json: LoupeStr) -> i32>,
+}
+
+/// What a verb is given.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LoupeCall {
+    pub size: u32,
+    pub n_inputs: u32,
+    pub inputs: *const LoupeInput,
+    /// Bit i: the output port with index i is read by somebody. What nobody reads need not be made.
+    pub wanted: u64,
+    pub sink: *const LoupeSink,
+    /// The CUDA stream to enqueue on; null on the CPU.
+    pub stream: *mut c_void,
+}
+
+/// Services of the host. It outlives every instance made with it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LoupeHost {
+    pub abi: u32,
+    pub size: u32,
+    pub ctx: *mut c_void,
+    pub log: Option<unsafe extern "C" fn(ctx: *mut c_void, level: u32, text: LoupeStr)>,
+    /// `total` 0: unknown.
+    pub progress: Option<unsafe extern "C" fn(ctx: *mut c_void, done: u64, total: u64)>,
+    /// Not 0: the user wants to stop; return `LOUPE_CANCELLED` soon.
+    pub cancelled: Option<unsafe extern "C" fn(ctx: *mut c_void) -> i32>,
+    /// Threads this component may use in all.
+    pub n_threads: Option<unsafe extern "C" fn(ctx: *mut c_void) -> u32>,
+    /// Calls `body(arg, i)` for each i below n on the host's threads and returns when all are done.
+    /// `body` must not unwind.
+    pub parallel_for: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            n: usize,
+            body: Option<unsafe extern "C" fn(arg: *mut c_void, i: usize)>,
+            arg: *mut c_void,
+        ),
+    >,
+    /// Fills `out` from a stream seeded by the run's seed and the stage's name: the same run draws
+    /// the same numbers.
+    pub random: Option<unsafe extern "C" fn(ctx: *mut c_void, out: *mut u64, n: usize)>,
+    /// Read-only bytes of a file named by a config key of format `loupe-file`; they live as long as
+    /// the host.
+    pub open: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            path: LoupeStr,
+            out: *mut LoupeBytes,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+    pub get_extension:
+        Option<unsafe extern "C" fn(ctx: *mut c_void, id: *const c_char) -> *const c_void>,
+}
+
+/// One input or output of a component.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LoupePort {
+    pub size: u32,
+    pub verb: u32,
+    pub direction: u32,
+    pub kind: u32,
+    pub dtype: u32,
+    pub scope: u32,
+    pub flags: u32,
+    pub reserved: u32,
+    pub name: *const c_char,
+    /// Names of dimensions separated by spaces, a number where fixed, `...` for any leading ones:
+    /// `b gh gw d`. Null where the kind has no shape.
+    pub shape: *const c_char,
+    pub about: *const c_char,
+}
+
+/// The verbs every kind has. `encode_text` is null but for encoders that take text.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LoupeVerbs {
+    pub size: u32,
+    pub reserved: u32,
+    pub run: Option<
+        unsafe extern "C" fn(
+            instance: *mut c_void,
+            call: *const LoupeCall,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+    pub encode_text: Option<
+        unsafe extern "C" fn(
+            instance: *mut c_void,
+            call: *const LoupeCall,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+}
+
+/// One component: a kind, a name, a schema, ports and verbs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LoupeComponent {
+    pub size: u32,
+    /// Raised whenever the outputs for the same inputs change; 0 while under development.
+    pub revision: u32,
+    pub flags: u32,
+    pub devices: u32,
+    /// `loupe.encoder/1`, `loupe.prompts/1`, `loupe.scorer/1` or `loupe.fusion/1`.
+    pub kind: *const c_char,
+    pub name: *const c_char,
+    pub about: *const c_char,
+    /// JSON Schema of the config, in the subset that the SDK's `Schema` derives.
+    pub config_schema: *const c_char,
+    pub n_ports: u32,
+    pub reserved: u32,
+    pub ports: *const *const LoupePort,
+    pub verbs: *const LoupeVerbs,
+    /// `config` is a JSON object that the engine has checked against the schema.
+    pub create: Option<
+        unsafe extern "C" fn(
+            host: *const LoupeHost,
+            config: LoupeStr,
+            instance: *mut *mut c_void,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+    pub destroy: Option<unsafe extern "C" fn(instance: *mut c_void)>,
+    /// Judges what a schema cannot and puts facts as JSON, without reading weights: `{"dims": {"d":
+    /// 640}, "taps": [1, 2]}`. May be null.
+    pub check: Option<
+        unsafe extern "C" fn(
+            host: *const LoupeHost,
+            config: LoupeStr,
+            sink: *const LoupeSink,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+    /// May be null. The result lives as long as the plugin.
+    pub get_extension: Option<unsafe extern "C" fn(id: *const c_char) -> *const c_void>,
+}
+
+/// The descriptor behind the one symbol.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LoupePlugin {
+    /// `LOUPE_ABI`. First for ever, so that any host can refuse any plugin in words.
+    pub abi: u32,
+    pub size: u32,
+    pub flags: u32,
+    pub n_components: u32,
+    pub name: *const c_char,
+    pub version: *const c_char,
+    pub components: *const *const LoupeComponent,
+    pub get_extension: Option<unsafe extern "C" fn(id: *const c_char) -> *const c_void>,
+}
+
+pub type LoupeEntry = Option<unsafe extern "C" fn() -> *const LoupePlugin>;
+
+/// Id of `LoupeFit`.
+pub const LOUPE_EXT_FIT: &str = "loupe.fit/1";
+
+/// Extension of a component that learns something before it runs. Several fits may be open at once.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LoupeFit {
+    pub size: u32,
+    pub reserved: u32,
+    pub fit_open: Option<
+        unsafe extern "C" fn(
+            instance: *mut c_void,
+            fit: *mut *mut c_void,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+    /// Called as often as needed, with the ports of verb `LOUPE_VERB_FIT`, in a stable order.
+    pub fit_push: Option<
+        unsafe extern "C" fn(
+            fit: *mut c_void,
+            call: *const LoupeCall,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+    /// Puts one state. `fit_drop` still follows.
+    pub fit_close: Option<
+        unsafe extern "C" fn(
+            fit: *mut c_void,
+            sink: *const LoupeSink,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+    pub fit_drop: Option<unsafe extern "C" fn(fit: *mut c_void)>,
+    /// A new instance with the state in it, ended with `destroy`; `instance` stays usable.
+    pub load: Option<
+        unsafe extern "C" fn(
+            instance: *mut c_void,
+            state: *const LoupeState,
+            loaded: *mut *mut c_void,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+}
+
+/// Id of `LoupeTaps`.
+pub const LOUPE_EXT_TAPS: &str = "loupe.taps/1";
+
+/// Extension of an encoder that can be stepped from tap to tap. Streams are `[b, n_prefix + gh*gw,
+/// c]`, f32, in the port `stream` of verb `LOUPE_VERB_TAP`; between two steps the caller may
+/// rewrite them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LoupeTaps {
+    pub size: u32,
+    pub reserved: u32,
+    /// Runs the images to the first tap and puts its stream. `taps` ascend.
+    pub open: Option<
+        unsafe extern "C" fn(
+            instance: *mut c_void,
+            taps: *const i32,
+            n_taps: usize,
+            train: i32,
+            call: *const LoupeCall,
+            session: *mut *mut c_void,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+    /// Opens at taps[0] with the stream that an earlier pass gave there, given in the port `stream`
+    /// with the image.
+    pub open_at: Option<
+        unsafe extern "C" fn(
+            instance: *mut c_void,
+            taps: *const i32,
+            n_taps: usize,
+            train: i32,
+            call: *const LoupeCall,
+            session: *mut *mut c_void,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+    /// Takes the stream of the current tap and puts the stream of the next.
+    pub resume: Option<
+        unsafe extern "C" fn(
+            session: *mut c_void,
+            call: *const LoupeCall,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+    /// Takes the stream of the last tap and puts the encoder's wanted outputs.
+    pub finish: Option<
+        unsafe extern "C" fn(
+            session: *mut c_void,
+            call: *const LoupeCall,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+    pub drop: Option<unsafe extern "C" fn(session: *mut c_void)>,
+}

@@ -1,0 +1,119 @@
+//! What tests of the whole program share: the built program and plugins, a small data set, commands and their outcome.
+//!
+//! The program and its plugins are built before the tests, in the same profile (`make test` does both): cargo does not
+//! build one package's libraries for another package's tests.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The project's folder.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+}
+
+/// Where cargo put the program and the plugins: two levels above the running test.
+pub fn built() -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_default();
+    test.ancestors().nth(2).unwrap_or(Path::new(".")).to_owned()
+}
+
+/// The program. Panics with what to do if it was not built.
+pub fn loupe() -> PathBuf {
+    let path = built().join("loupe");
+    assert!(path.is_file(), "`{}` is missing: run `make test`, which builds it first", path.display());
+    path
+}
+
+/// A world of its own for one test: a folder with a home, a cache and whatever the test writes.
+pub struct World {
+    folder: tempfile::TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl World {
+    pub fn new() -> World {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
+        World { folder }
+    }
+
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file below the world's folder.
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text));
+        written.unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+        path
+    }
+
+    /// The program with these arguments, in the project's folder, knowing nothing of the user's own settings.
+    pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(loupe());
+        command
+            .args(arguments)
+            .current_dir(root())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path("home"))
+            .env("LOUPE_CACHE", self.path("cache"))
+            .env("LOUPE_DEMO_DATA", self.path("data"));
+        command
+    }
+
+    /// Runs the program; paths of this world are printed as `WORLD`.
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ended {
+        let output = self.command(arguments).output();
+        self.ended(&output.unwrap_or_else(|error| panic!("cannot run loupe: {error}")))
+    }
+
+    pub fn ended(&self, output: &Output) -> Ended {
+        let text = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes);
+            text.replace(&self.folder.path().display().to_string(), "WORLD")
+        };
+        Ended { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    /// A small data set of procedural surfaces in `data`, made by the program.
+    pub fn with_data(self) -> World {
+        let data = self.path("data").display().to_string();
+        let small = ["--size", "64", "--train", "2", "--good", "2", "--per-defect", "1", "--seed", "3"];
+        let ended = self.run(["dataset", "make", &data].into_iter().chain(small));
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        self
+    }
+}
+
+impl Default for World {
+    fn default() -> World {
+        World::new()
+    }
+}
+
+/// Every file below a folder with its bytes, by relative path.
+pub fn tree(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let mut found = std::collections::BTreeMap::new();
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(next) = waiting.pop() {
+        for entry in std::fs::read_dir(&next).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else if let (Ok(name), Ok(bytes)) = (path.strip_prefix(folder), std::fs::read(&path)) {
+                found.insert(name.to_string_lossy().into_owned(), bytes);
+            }
+        }
+    }
+    found
+}
