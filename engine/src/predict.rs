@@ -1,8 +1,9 @@
-//! Scores of single images without a data set: references come as files, images as they are named, and a yes or no
-//! from a threshold that the references alone give.
+//! Scores of single images without a data set: references come as files, images as they are named,
+//! and a yes or no from a threshold that the references alone give.
 //!
-//! The threshold is fitted by leaving one out: each reference is scored by a run that has all the others as its
-//! references, so that no image is compared with itself, and a quantile of those scores is taken.
+//! The threshold is fitted by leaving one out: each reference is scored by a run that has all the
+//! others as its references, so that no image is compared with itself, and a quantile of those
+//! scores is taken.
 
 use std::path::{Path, PathBuf};
 
@@ -56,7 +57,8 @@ pub fn suits(pipeline: &Pipeline, n_references: usize) -> Result<(), PredictErro
     Ok(())
 }
 
-/// Opens references: files, or folders of images in the order of their names. One image counts once.
+/// Opens references: files, or folders of images in the order of their names. One image counts
+/// once.
 /// Errors: `Reference`, `EmptyFolder`.
 pub fn open_references(paths: &[PathBuf]) -> Result<Vec<Image>, PredictError> {
     let mut images: Vec<Image> = Vec::new();
@@ -88,7 +90,8 @@ pub fn score_of(scored: &Scored) -> Option<f64> {
     scored.anomaly_score.or_else(peak)
 }
 
-/// Scores of the references, each by a run that does not have it; at most 50 of them, evenly spread.
+/// Scores of the references, each by a run that does not have it; at most 50 of them, evenly
+/// spread.
 /// Errors: what the run reports.
 pub fn leave_one_out(engine: &Engine<'_>, class: &ClassImages) -> Result<Vec<f64>, RunError> {
     let n = class.references.len();
@@ -103,8 +106,9 @@ pub fn leave_one_out(engine: &Engine<'_>, class: &ClassImages) -> Result<Vec<f64
     Ok(scores)
 }
 
-/// The smallest of the scores that at least the share `quantile` of them does not exceed: with 0.95 and fewer than 20
-/// scores, the largest. `None` for fewer than two scores, which say nothing of their spread.
+/// The smallest of the scores that at least the share `quantile` of them does not exceed: with 0.95
+/// and fewer than 20 scores, the largest. `None` for fewer than two scores, which say nothing of
+/// their spread.
 pub fn threshold_of(scores: &[f64], quantile: f64) -> Option<f64> {
     if scores.len() < 2 {
         return None;

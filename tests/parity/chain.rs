@@ -1,8 +1,6 @@
 //! FADE through the built program: the pipelines that ship, with a small model and small sizes, run variant by variant,
 //! and each stage's values held against the recorded ones.
 
-use std::path::PathBuf;
-
 use loupe_tests::World;
 
 use crate::compare::{Comparison, EIGHT_BIT, METRIC, SCORES, TENSOR, Tolerance};
@@ -289,10 +287,6 @@ both    = {{ weights = [{:?}, {weight:?}] }}
         let left = self.recorded.left();
         let left: Vec<_> = left.into_iter().filter(|name| !name.contains(".stretched.")).collect();
         assert_eq!(left, Vec::<&str>::new(), "recorded, but never compared");
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.world.path(name)
     }
 }
 

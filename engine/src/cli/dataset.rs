@@ -83,7 +83,10 @@ fn ls(common: &Common) -> Outcome {
     let layouts: Vec<Layout> =
         Layout::names().into_iter().map(Layout::find).collect::<Result<_, _>>()?;
     if common.format == Format::Json {
-        let layout = |layout: &Layout| json!({"name": layout.name, "about": layout.about, "mask_above": layout.mask_above});
+        let layout = |layout: &Layout| {
+            let mask_above = layout.mask_above;
+            json!({"name": layout.name, "about": layout.about, "mask_above": mask_above})
+        };
         let named = |(name, about): (&str, &str)| json!({"name": name, "about": about});
         let families = FAMILIES.iter().map(|family| named((family.name, family.about)));
         let defects = DEFECTS.iter().map(|defect| named((defect.name, defect.about)));

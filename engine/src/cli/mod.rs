@@ -81,7 +81,8 @@ pub(crate) struct Common {
     /// Folders and files with plugins, searched before LOUPE_PLUGIN_PATH and lib/loupe
     #[arg(long, global = true, value_name = "PATH")]
     plugin_path: Vec<PathBuf>,
-    /// Folder of the feature cache [default: LOUPE_CACHE, or loupe/cache in the user's cache folder]
+    /// Folder of the feature cache [default: LOUPE_CACHE, or loupe/cache in the user's cache
+    /// folder]
     #[arg(long, global = true, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
     /// Set from `Arguments::format`.
@@ -159,7 +160,8 @@ fn dispatch(arguments: &Arguments) -> Outcome {
     }
 }
 
-/// The format of tables. A word that the command has no use for ends the program as any wrong usage does.
+/// The format of tables. A word that the command has no use for ends the program as any wrong usage
+/// does.
 fn format(arguments: &Arguments) -> Format {
     let graph = matches!(arguments.command, Command::Graph(_));
     let wanted = match (arguments.format, graph) {

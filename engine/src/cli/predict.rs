@@ -1,4 +1,5 @@
-//! `loupe predict`: scores images as they come, one JSON line each, with references from files and no data set.
+//! `loupe predict`: scores images as they come, one JSON line each, with references from files and
+//! no data set.
 
 use std::collections::HashSet;
 use std::io::BufRead;
@@ -38,7 +39,8 @@ pub(crate) struct Arguments {
     /// Change a key of the pipeline
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
     sets: Vec<(String, String)>,
-    /// Scores above it are anomalous: auto fits it on the references, none leaves it out, or a number
+    /// Scores above it are anomalous: auto fits it on the references, none leaves it out, or a
+    /// number
     #[arg(long, default_value = "auto", value_name = "X", value_parser = parse_threshold)]
     threshold: Wanted,
     /// Share of the left-out references that `auto` lets pass; with fewer than 20 all pass at 0.95

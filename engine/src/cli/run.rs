@@ -9,6 +9,7 @@ use loupe_datasets::Dataset;
 
 use super::{Common, Exit, Format, Outcome, parse_list, parse_set, print, print_json, setup};
 use crate::data;
+use crate::files::write_whole;
 use crate::experiment::{Cell, CellResult, Watch, facts, run_cell};
 use crate::metrics::{ClassMetrics, Protocol, format_table, mean_over_classes};
 use crate::pipeline::model::{Pipeline, References};
@@ -81,11 +82,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
         summaries.push(SummaryCell { shots: references.shots, seed: references.seed, rows });
     }
     if several {
-        let (text, json) = summary(&summaries);
-        match common.format {
-            Format::Table => print(&text)?,
-            Format::Json => print_json(&json)?,
-        }
+        study.summarise(common, arguments, &summaries)?;
     }
     Ok(())
 }
@@ -206,6 +203,26 @@ impl<'a> Study<'a> {
         if !several {
             eprintln!("report {}", path.join("report.html").display());
         }
+        Ok(())
+    }
+
+    /// Mean and spread over the cells, printed and written beside their folders.
+    fn summarise(
+        &self,
+        common: &Common,
+        arguments: &Arguments,
+        cells: &[SummaryCell],
+    ) -> Outcome {
+        let summary = summary_table(cells);
+        let folder = arguments.out.clone().unwrap_or_else(|| PathBuf::from("runs"));
+        let file = |end: &str| folder.join(format!("{}-summary.{end}", self.name));
+        write_whole(&file("csv"), summary.csv.as_bytes())?;
+        write_whole(&file("json"), format!("{:#}\n", summary.json).as_bytes())?;
+        match common.format {
+            Format::Table => print(&format!("setting: {}\n{}", self.setting(), summary.text))?,
+            Format::Json => print_json(&summary.json)?,
+        }
+        eprintln!("wrote {}", file("csv").display());
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! What several commands need: the loader, a checked pipeline, the cache folder, the interrupt flag.
+//! What several commands need: the loader, a checked pipeline, the cache folder, the interrupt
+//! flag.
 
 use std::cell::RefCell;
 use std::io::IsTerminal;
@@ -17,7 +18,8 @@ use crate::plugin::info::Catalog;
 use crate::plugin::{Loader, Options};
 use crate::weights::Registry;
 
-/// Called first. A write beyond a file-size limit shall be an error, not the end; a closed pipe likewise.
+/// Called first. A write beyond a file-size limit shall be an error, not the end; a closed pipe
+/// likewise.
 pub(crate) fn prepare_process() {
     // SAFETY: setting two signals to be ignored, before any thread is started.
     unsafe {
@@ -53,8 +55,8 @@ pub(crate) fn cache_dir(common: &Common) -> Result<PathBuf, Exit> {
 }
 
 /// Checks a pipeline, prints what is wrong with it, and gives it back if nothing is.
-/// Errors: `Check`, or `Plugin` if the only thing wrong is a component that a refused file might hold; `Failed` if it
-/// names weights that are not on this machine.
+/// Errors: `Check`, or `Plugin` if the only thing wrong is a component that a refused file might
+/// hold; `Failed` if it names weights that are not on this machine.
 pub(crate) fn checked(
     path: &Path,
     sets: &[(String, String)],
@@ -178,7 +180,8 @@ pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     let there = folder.ancestors().find(|folder| folder.exists())?;
     let path = std::ffi::CString::new(there.as_os_str().as_bytes()).ok()?;
     let mut facts = std::mem::MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: the path ends with a zero byte and the result has room; it is read only if the call filled it.
+    // SAFETY: the path ends with a zero byte and the result has room; it is read only if the call
+    // filled it.
     let facts = unsafe {
         match libc::statvfs(path.as_ptr(), facts.as_mut_ptr()) {
             0 => facts.assume_init(),

@@ -1,4 +1,5 @@
-//! Where the truth is: the outline of a mask, drawn around it so that nothing of the defect is covered.
+//! Where the truth is: the outline of a mask, drawn around it so that nothing of the defect is
+//! covered.
 
 use crate::image::{Mask, Rgb};
 
@@ -6,8 +7,8 @@ use crate::image::{Mask, Rgb};
 const LINE: [u8; 3] = [64, 255, 220];
 const SHADE: [u8; 3] = [8, 20, 24];
 
-/// Draws a line of two pixels around the mask's regions, at the picture's own size: a mask of another size is brought to
-/// it so that its smallest region stays visible.
+/// Draws a line of two pixels around the mask's regions, at the picture's own size: a mask of
+/// another size is brought to it so that its smallest region stays visible.
 pub fn draw(picture: &mut Rgb, mask: &Mask) {
     let (width, height) = (picture.width, picture.height);
     let inside = fit(mask, width, height);

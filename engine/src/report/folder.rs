@@ -18,7 +18,8 @@ use crate::files::{npy_f32, write_whole};
 
 /// What `run.json` says of itself; a folder without it is not ours to replace.
 const KIND: &str = "loupe-run";
-/// All that a run writes. `run.json` stays to the last: with it the folder is ours, whatever else is gone.
+/// All that a run writes. `run.json` stays to the last: with it the folder is ours, whatever else
+/// is gone.
 const FOLDERS: [&str; 4] = ["classes", "references", "maps", "pictures"];
 const FILES: [&str; 6] =
     ["pipeline.toml", "results.json", "results.csv", "images.csv", "timings.csv", "report.html"];
@@ -55,8 +56,8 @@ struct RunFile<'a> {
 }
 
 impl RunFolder {
-    /// Makes the folder, or empties one of an earlier run; files that no run writes stay as they are. `resolved` is the
-    /// pipeline with its defaults.
+    /// Makes the folder, or empties one of an earlier run; files that no run writes stay as they
+    /// are. `resolved` is the pipeline with its defaults.
     /// Errors: `NotOurs`, `NotAFolder`, `Folder`, `Write`.
     pub fn create(path: &Path, facts: &CellFacts, resolved: &Value) -> Result<Self, ReportError> {
         claim(path)?;
@@ -84,8 +85,8 @@ impl RunFolder {
         &self.path
     }
 
-    /// Writes one map as NumPy reads it: f32 on its own grid, `[height,width]`. Gives the file's path in the folder, with
-    /// `/` between its parts. The map itself is not kept in memory.
+    /// Writes one map as NumPy reads it: f32 on its own grid, `[height,width]`. Gives the file's
+    /// path in the folder, with `/` between its parts. The map itself is not kept in memory.
     /// Errors: `MapSize`, `Write`.
     pub fn save_map(
         &mut self,
@@ -107,8 +108,9 @@ impl RunFolder {
         Ok(file)
     }
 
-    /// Writes a class that is done and everything that sums over classes. An image without a score of its own is judged
-    /// by the maximum of its map, here as in the metrics. An image that cannot be shown in the report is named there.
+    /// Writes a class that is done and everything that sums over classes. An image without a score
+    /// of its own is judged by the maximum of its map, here as in the metrics. An image that cannot
+    /// be shown in the report is named there.
     /// Errors: `Json`, `Write`.
     pub fn add_class(&mut self, mut record: ClassRecord) -> Result<(), ReportError> {
         let maps = self.maps.remove(&record.class).unwrap_or_default();
@@ -187,14 +189,15 @@ fn is_ours(run: &Path) -> bool {
 fn remove_results(path: &Path) -> Result<(), ReportError> {
     for name in entries(path)? {
         let file = path.join(&name);
-        let removed = if FOLDERS.contains(&name.as_str()) && !file.is_symlink() {
-            fs::remove_dir_all(&file)
-        } else if FOLDERS.contains(&name.as_str()) || FILES.contains(&name.as_str()) {
-            fs::remove_file(&file)
-        } else if is_temporary(&name) {
-            fs::remove_file(&file)
-        } else {
+        let is_folder = FOLDERS.contains(&name.as_str());
+        let is_ours = is_folder || FILES.contains(&name.as_str()) || is_temporary(&name);
+        if !is_ours {
             continue;
+        }
+        // A link to a folder is removed, and not what it leads to.
+        let removed = match is_folder && !file.is_symlink() && file.is_dir() {
+            true => fs::remove_dir_all(&file),
+            false => fs::remove_file(&file),
         };
         removed.map_err(|source| ReportError::Folder { action: "remove", path: file, source })?;
     }
@@ -203,8 +206,8 @@ fn remove_results(path: &Path) -> Result<(), ReportError> {
 
 /// Left by a run that was killed while it wrote.
 fn is_temporary(name: &str) -> bool {
-    let ours = |file: &&str| name.strip_prefix(*file).is_some_and(|end| end.starts_with(".tmp-"));
-    FILES.iter().any(|file| ours(&file)) || ours(&RUN)
+    let ours = |file: &str| name.strip_prefix(file).is_some_and(|end| end.starts_with(".tmp-"));
+    FILES.iter().any(|file| ours(file)) || ours(RUN)
 }
 
 /// Names in a folder, in order, so that messages do not depend on the file system.

@@ -1,8 +1,8 @@
 //! The run folder and what is made from it: files that programs read, and a page that people read.
 //!
-//! Invariants: a file is whole or not there; a class is written when it is done, so that a crash loses one class at most;
-//! no time and no order of threads enters `results.json`; a name from a data set becomes a path or HTML only through
-//! `names` and `html::escape`.
+//! Invariants: a file is whole or not there; a class is written when it is done, so that a crash
+//! loses one class at most; no time and no order of threads enters `results.json`; a name from a
+//! data set becomes a path or HTML only through `names` and `html::escape`.
 
 mod contour;
 mod folder;
@@ -28,7 +28,8 @@ use crate::files::WriteError;
 #[derive(Debug, Error)]
 pub enum ReportError {
     #[error(
-        "`{}` exists and is not a run folder of loupe (it has no `run.json` of ours, but holds `{holds}`); \
+        "`{}` exists and is not a run folder of loupe (it has no `run.json` of ours, but holds \
+         `{holds}`); \
          name another folder, or move it away",
         path.display()
     )]

@@ -1,9 +1,11 @@
-//! Names from a data set as file names: safe on every system, never outside the run folder, never the same twice.
+//! Names from a data set as file names: safe on every system, never outside the run folder, never
+//! the same twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// Longest part of a path, in bytes, before it is cut. Systems take 255; the extension and a digest come on top.
+/// Longest part of a path, in bytes, before it is cut. Systems take 255; the extension and a digest
+/// come on top.
 const MAX_PART: usize = 100;
 /// Longest whole path, in bytes.
 const MAX_PATH: usize = 200;
@@ -19,8 +21,9 @@ pub struct Names {
 }
 
 impl Names {
-    /// Path of `name` with `extension` for its own, relative, with `/` between its parts. The same name gets the same
-    /// path; another name never does, not even where upper and lower case are one.
+    /// Path of `name` with `extension` for its own, relative, with `/` between its parts. The same
+    /// name gets the same path; another name never does, not even where upper and lower case are
+    /// one.
     pub fn path(&mut self, name: &str, extension: &str) -> PathBuf {
         if let Some(path) = self.given.get(name) {
             return path.clone();
@@ -86,7 +89,8 @@ fn strip_extension(name: &str) -> &str {
 
 /// One part of a path with everything replaced that some system gives a meaning to.
 fn part(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '+' | '=' | '@' | ' ');
+    let plain =
+        |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '+' | '=' | '@' | ' ');
     let mut safe: String = text.chars().map(|c| if plain(c) { c } else { '_' }).collect();
     cut(&mut safe, MAX_PART);
     if safe.starts_with(['.', ' ', '-']) {
@@ -146,9 +150,31 @@ mod tests {
     fn hostile_names_stay_below_their_folder_and_apart() {
         let long = "x/".repeat(300) + &"é".repeat(400);
         let hostile = [
-            "../../etc/passwd", "/etc/passwd", "..", ".", "", "/", "a//b", "C:\\x", "a:b", "a\u{0}b", "nul.png",
-            "COM1", "x.", "x ", "-rf", ".hidden", "a\nb", "<b>&\".png", "A.png", "a.png", "a.npy/b.png", "a.png/c",
-            "~", "\u{202e}gnp.a", long.as_str(),
+            "../../etc/passwd",
+            "/etc/passwd",
+            "..",
+            ".",
+            "",
+            "/",
+            "a//b",
+            "C:\\x",
+            "a:b",
+            "a\u{0}b",
+            "nul.png",
+            "COM1",
+            "x.",
+            "x ",
+            "-rf",
+            ".hidden",
+            "a\nb",
+            "<b>&\".png",
+            "A.png",
+            "a.png",
+            "a.npy/b.png",
+            "a.png/c",
+            "~",
+            "\u{202e}gnp.a",
+            long.as_str(),
         ];
         let mut given = Names::default();
         let paths: Vec<PathBuf> = hostile.iter().map(|name| given.path(name, "npy")).collect();
@@ -158,7 +184,8 @@ mod tests {
             assert!(path.as_os_str().len() < 256 && path.extension().unwrap() == "npy", "{path:?}");
             crate::files::write_whole(&folder.path().join(path), b"x").unwrap();
         }
-        let lower: BTreeSet<String> = paths.iter().map(|p| p.to_string_lossy().to_lowercase()).collect();
+        let lower: BTreeSet<String> =
+            paths.iter().map(|p| p.to_string_lossy().to_lowercase()).collect();
         assert_eq!(lower.len(), hostile.len());
     }
 }

@@ -1,4 +1,5 @@
-//! What the report shows of a class: its worst and its best images, with their masks and maps on one scale of colours.
+//! What the report shows of a class: its worst and its best images, with their masks and maps on
+//! one scale of colours.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ use crate::image::{
 const N_SHOWN: usize = 4;
 /// Longer side of a picture in the report, in pixels.
 const SIDE: usize = 256;
-/// Quality of JPEG. The report embeds hundreds of photographs; as PNG they would make it ten times as large.
+/// Quality of JPEG. The report embeds hundreds of photographs; as PNG they would make it ten times
+/// as large.
 const QUALITY: u8 = 86;
 /// Values of each map that take part in the class's range.
 const N_SAMPLED: usize = 4096;
@@ -100,7 +102,8 @@ pub fn class_page(
         }
     };
     let groups = choose(record).into_iter().filter(|group| !group.1.is_empty());
-    let groups = groups.map(|(title, images)| Group { title, shown: images.par_iter().map(show).collect() });
+    let groups =
+        groups.map(|(title, images)| Group { title, shown: images.par_iter().map(show).collect() });
     ClassPage { range, groups: groups.collect() }
 }
 
@@ -131,7 +134,8 @@ pub fn save_overlays(
 
 type Chosen<'a> = (&'static str, Vec<&'a ImageRecord>);
 
-/// Normal images that look most anomalous, anomalous ones that look least so, and then the clearest of the rest.
+/// Normal images that look most anomalous, anomalous ones that look least so, and then the clearest
+/// of the rest.
 fn choose(record: &ClassRecord) -> [Chosen<'_>; 3] {
     let of = |anomalous: bool| {
         let scored = record.images.iter().filter(|image| image.anomaly_score.is_some());
@@ -159,11 +163,7 @@ fn choose(record: &ClassRecord) -> [Chosen<'_>; 3] {
 type MapOnScale = ((Vec<f32>, [usize; 2]), [f32; 2]);
 
 /// The image with its defect outlined, the map over it, and the map alone.
-fn draw(
-    image: &ImageRecord,
-    map: Option<MapOnScale>,
-    mask_above: u8,
-) -> Result<Vec<Tile>, String> {
+fn draw(image: &ImageRecord, map: Option<MapOnScale>, mask_above: u8) -> Result<Vec<Tile>, String> {
     let rgb = read_rgb(image)?;
     let [height, width] = fitted(rgb.height, rgb.width);
     let small = rgb.resize([height, width], Filter::Bicubic, &serial).map_err(text)?;
@@ -190,7 +190,7 @@ fn draw(
 }
 
 fn style(range: [f32; 2]) -> Overlay {
-    Overlay { colours: Colours::Ember, range, alpha: 0.55 }
+    Overlay { colours: Colours::Ember, range, alpha: 0.5 }
 }
 
 fn read_rgb(image: &ImageRecord) -> Result<Rgb, String> {
@@ -217,4 +217,3 @@ fn jpeg(rgb: &Rgb) -> Result<Vec<u8>, String> {
 fn text(error: impl ToString) -> String {
     error.to_string()
 }
-

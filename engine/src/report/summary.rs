@@ -33,8 +33,9 @@ struct Line {
     values: Vec<(String, Spread)>,
 }
 
-/// Mean ± sample standard deviation over seeds, with how many seeds there are: first the mean over classes, then class by
-/// class. Cells that lack a class which others have make the mean over classes undefined: it would be another mean.
+/// Mean ± sample standard deviation over seeds, with how many seeds there are: first the mean over
+/// classes, then class by class. Cells that lack a class which others have make the mean over
+/// classes undefined: it would be another mean.
 pub fn summary_table(cells: &[SummaryCell]) -> Summary {
     let mut protocols: Vec<&str> = Vec::new();
     for row in cells.iter().flat_map(|cell| cell.rows.iter().flatten()) {
@@ -111,7 +112,12 @@ fn as_text(protocol: &str, lines: &[Line]) -> String {
         table.push(row);
     }
     let width = |at: usize| {
-        table.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        table
+            .iter()
+            .filter_map(|row| row.get(at))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..names.len() + 3).map(width).collect();
     let mut text = format!("protocol: {protocol}, mean ± standard deviation over seeds\n");
@@ -150,7 +156,8 @@ fn as_json(lines: &[Line]) -> Json {
     let line = |line: &Line| {
         let values = line.values.iter().map(|(name, spread)| (name.clone(), value(spread)));
         json!({
-            "protocol": line.protocol, "shots": line.shots, "class": line.class, "n_seeds": line.n_seeds,
+            "protocol": line.protocol, "shots": line.shots, "class": line.class,
+            "n_seeds": line.n_seeds,
             "metrics": values.collect::<serde_json::Map<_, _>>(),
         })
     };

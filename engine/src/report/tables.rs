@@ -45,7 +45,8 @@ pub struct Rows {
     pub mean: Option<ClassMetrics>,
 }
 
-/// Rows protocol by protocol, in the order of the facts. A protocol that a class lacks has no row for it.
+/// Rows protocol by protocol, in the order of the facts. A protocol that a class lacks has no row
+/// for it.
 pub fn by_protocol(facts: &CellFacts, records: &[ClassRecord]) -> Vec<Rows> {
     let of_protocol = |protocol: &String| {
         let rows = records.iter().flat_map(|record| &record.metrics);
@@ -115,7 +116,8 @@ pub fn timings_csv(records: &[ClassRecord]) -> String {
     text
 }
 
-/// The references of a class as a manifest: `references = { select = "manifest", .. }` takes the same images again.
+/// The references of a class as a manifest: `references = { select = "manifest", .. }` takes the
+/// same images again.
 pub fn manifest(record: &ClassRecord) -> Result<Vec<u8>, ReportError> {
     let (class, images) = (record.class.as_str(), record.references.as_slice());
     json("references", &Manifest { schema: MANIFEST_SCHEMA, class, images })

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 /// Longest line before a table is spread over several.
 const MAX_LINE: usize = 110;
 
-/// TOML that parses back to `value`, nulls left out (TOML has none). Anything but a table gives an empty text.
+/// TOML that parses back to `value`, nulls left out (TOML has none). Anything but a table gives an
+/// empty text.
 pub fn as_toml(value: &Value) -> String {
     let mut text = String::new();
     if let Value::Object(table) = value {
@@ -46,14 +47,16 @@ fn inline(value: &Value) -> String {
         Value::Number(number) => number.to_string(),
         Value::String(text) => quoted(text),
         Value::Array(items) => {
-            let items: Vec<String> = items.iter().filter(|item| !item.is_null()).map(inline).collect();
+            let items: Vec<String> =
+                items.iter().filter(|item| !item.is_null()).map(inline).collect();
             format!("[{}]", items.join(", "))
         }
         Value::Object(table) if table.values().all(Value::is_null) => "{}".to_owned(),
         Value::Object(table) => {
             let pairs = table.iter().filter(|pair| !pair.1.is_null());
-            let pairs: Vec<String> =
-                pairs.map(|(key, value)| format!("{} = {}", toml_key(key), inline(value))).collect();
+            let pairs: Vec<String> = pairs
+                .map(|(key, value)| format!("{} = {}", toml_key(key), inline(value)))
+                .collect();
             format!("{{ {} }}", pairs.join(", "))
         }
     }
@@ -95,7 +98,8 @@ mod tests {
             "stages": { "peak": { "pool": "max", "of": "vision" } },
             "run": { "threads": 0, "memory": null },
         });
-        let want = "loupe = 1\n\n[run]\nthreads = 0\n\n[stages]\npeak = { of = \"vision\", pool = \"max\" }\n";
+        let want = "loupe = 1\n\n[run]\nthreads = 0\n\n[stages]\n\
+            peak = { of = \"vision\", pool = \"max\" }\n";
         assert_eq!(as_toml(&value), want);
     }
 
@@ -103,7 +107,8 @@ mod tests {
     fn whatever_is_in_it_parses_back_without_its_nulls() {
         let long: Vec<f64> = (0..60).map(|i| f64::from(i) / 7.0).collect();
         let value = json!({
-            "a": { "b c": { "\"quoted\"": "x\u{7f}\u{0}\u{85}\\ \r\n", "list": [null, 1, "two", { "three": null }] } },
+            "a": { "b c": { "\"quoted\"": "x\u{7f}\u{0}\u{85}\\ \r\n",
+                "list": [null, 1, "two", { "three": null }] } },
             "long": { "deep": { "numbers": long, "below": { "it": { "numbers": long } } }, "x": 1 },
             "floats": [1e-6, 1e300, -0.5, 3.0],
             "gone": null,

@@ -1,5 +1,5 @@
-//! `loupe weights fetch`: downloads a public file, compares its digest, and pins it. The engine's only use of the network
-//! beside the prompt generator's.
+//! `loupe weights fetch`: downloads a public file, compares its digest, and pins it. The engine's
+//! only use of the network beside the prompt generator's.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -13,9 +13,11 @@ use crate::pipeline::diagnostics::nearest;
 pub type Progress<'a> = &'a mut dyn FnMut(u64, Option<u64>);
 
 impl Registry {
-    /// Fetches public weights and pins them. `mirror` is an address under which files have their own names, in the place
-    /// of the publisher's. True if they were pinned before, and nothing was fetched.
-    /// Errors: `Unknown`, `Fetch`, `NotIt`, `Taken`, `Place`, `Write`; nothing is kept of a file that is refused.
+    /// Fetches public weights and pins them. `mirror` is an address under which files have their
+    /// own names, in the place of the publisher's. True if they were pinned before, and nothing was
+    /// fetched.
+    /// Errors: `Unknown`, `Fetch`, `NotIt`, `Taken`, `Place`, `Write`; nothing is kept of a file
+    /// that is refused.
     pub fn fetch(
         &self,
         name: &str,

@@ -1,5 +1,6 @@
-//! Public CLIP weights by name: where they are, what they are called, and how to tell the right file from another. The
-//! names, addresses and digests are those that open_clip and OpenAI publish; none of the files was downloaded here.
+//! Public CLIP weights by name: where they are, what they are called, and how to tell the right
+//! file from another. The names, addresses and digests are those that open_clip and OpenAI publish;
+//! none of the files was downloaded here.
 
 /// One public weights file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

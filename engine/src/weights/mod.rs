@@ -1,10 +1,12 @@
-//! Weight files pinned by digest in a folder of the user, so that a pipeline can name them and nobody has to know a path.
+//! Weight files pinned by digest in a folder of the user, so that a pipeline can name them and
+//! nobody has to know a path.
 //!
 //! ```text
 //! DIR/ViT-L-14-336/openai.pt    DIR/ViT-L-14-336/openai.json
 //! ```
-//! The JSON beside a file holds its size and digests. A file is complete before its record is written, and a file without
-//! a record is not there. `fetch` is the one way by which the network is used, and only when it is called.
+//! The JSON beside a file holds its size and digests. A file is complete before its record is
+//! written, and a file without a record is not there. `fetch` is the one way by which the network
+//! is used, and only when it is called.
 
 mod fetch;
 mod known;
@@ -117,10 +119,10 @@ impl Registry {
         &self.dir
     }
 
-    /// Pins a file under a name. It is linked into the folder, or copied where it lies on another disk. True if the very
-    /// same file was pinned before.
-    /// Errors: `Name`, `Read`, `Place`, `Write`; `NotIt` if the name is public and the digest is not its file's; `Taken`
-    /// if the name has another file and `replace` is false.
+    /// Pins a file under a name. It is linked into the folder, or copied where it lies on another
+    /// disk. True if the very same file was pinned before.
+    /// Errors: `Name`, `Read`, `Place`, `Write`; `NotIt` if the name is public and the digest is
+    /// not its file's; `Taken` if the name has another file and `replace` is false.
     pub fn add(
         &self,
         file: &Path,
@@ -175,7 +177,8 @@ impl Registry {
         Ok(if got == pinned.blake3 { Verdict::Good } else { Verdict::Changed { got } })
     }
 
-    /// What a name in a pipeline stands for: a pinned file, public weights that are not here, or nothing known.
+    /// What a name in a pipeline stands for: a pinned file, public weights that are not here, or
+    /// nothing known.
     pub fn named(&self, name: &str) -> Option<NamedFile> {
         if let Ok(Some(pinned)) = self.get(name) {
             let path = self.path(&pinned);
@@ -190,7 +193,7 @@ impl Registry {
         }
         let name = find(name)?.name();
         Some(NamedFile::Absent(format!(
-            "run `loupe weights fetch {name}`, or `loupe weights add FILE --as {name}` if you have it"
+            "run `loupe weights fetch {name}`, or `loupe weights add FILE --as {name}` with a copy"
         )))
     }
 

@@ -1,4 +1,5 @@
-//! A line of a pipeline that uses a component: its kind, what could feed it, and the keys it must have.
+//! A line of a pipeline that uses a component: its kind, what could feed it, and the keys it must
+//! have.
 
 use serde_json::Value as Json;
 

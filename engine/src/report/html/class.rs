@@ -13,14 +13,16 @@ use crate::metrics::Value;
 pub fn section(record: &ClassRecord, page: &ClassPage, id: &str) -> String {
     let n_anomalous = record.images.iter().filter(|image| image.anomalous).count();
     let mut html = format!(
-        "<section class=\"class\" id=\"{id}\" aria-labelledby=\"{id}-title\">\n<h3 id=\"{id}-title\">{}</h3>\n<p>{}{} images, \
+        "<section class=\"class\" id=\"{id}\" aria-labelledby=\"{id}-title\">\n<h3 \
+         id=\"{id}-title\">{}</h3>\n<p>{}{} images, \
          {n_anomalous} of them anomalous; {}.</p>\n",
         escape(&record.class),
         shown_as(record),
         record.images.len(),
         headline(record)
     );
-    let scored = record.images.iter().filter_map(|image| Some((image.anomaly_score?, image.anomalous)));
+    let scored =
+        record.images.iter().filter_map(|image| Some((image.anomaly_score?, image.anomalous)));
     let scores: Vec<(f64, bool)> = scored.filter(|score| score.0.is_finite()).collect();
     if scores.is_empty() {
         html.push_str("<p class=\"soft\">No image has a score.</p>\n");
@@ -66,8 +68,10 @@ fn headline(record: &ClassRecord) -> String {
 
 fn scale([low, high]: [f32; 2]) -> String {
     format!(
-        "<div class=\"scale\"><span>{}</span><i role=\"img\" aria-label=\"scale of colours from dark to light\"></i>\
-         <span>{}</span><span>One scale for all pictures of this class: the ends are the {} and {} % quantiles of its \
+        "<div class=\"scale\"><span>{}</span><i role=\"img\" aria-label=\"scale of colours from \
+         dark to light\"></i>\
+         <span>{}</span><span>One scale for all pictures of this class: the ends are the {} and \
+         {} % quantiles of its \
          maps.</span></div>\n",
         score(f64::from(low)),
         score(f64::from(high)),
@@ -94,5 +98,6 @@ fn picture(shown: &Shown) -> String {
         html.push_str(&format!("<p class=\"soft\">Cannot be shown: {}</p>", escape(note)));
     }
     let score = shown.score.map_or_else(|| "–".to_owned(), score);
-    html + &format!("<figcaption><span>{name}</span><b>score {score}</b></figcaption></figure>\n")
+    html + format!("<figcaption><span>{name}</span><b>score {score}</b></figcaption></figure>\n")
+        .as_str()
 }

@@ -1,5 +1,5 @@
-//! `report.html`: one file that opens from disk, with no script and nothing to fetch. Whatever comes from a data set or a
-//! pipeline passes `escape`.
+//! `report.html`: one file that opens from disk, with no script and nothing to fetch. Whatever
+//! comes from a data set or a pipeline passes `escape`.
 
 mod class;
 mod page;
@@ -41,8 +41,8 @@ pub struct Tile {
     pub jpeg: Vec<u8>,
 }
 
-/// Text that means itself, between tags and in quoted attributes. Control characters, which HTML forbids, and those that
-/// turn the direction of what follows become a visible mark.
+/// Text that means itself, between tags and in quoted attributes. Control characters, which HTML
+/// forbids, and those that turn the direction of what follows become a visible mark.
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -82,6 +82,9 @@ mod tests {
 
     #[test]
     fn scores_keep_four_figures() {
-        assert_eq!([0.0, 0.12345, -12.5, 1e-5, 2e9].map(score), ["0", "0.1235", "-12.5000", "1.000e-5", "2.000e9"]);
+        assert_eq!(
+            [0.0, 0.12345, -12.5, 1e-5, 2e9].map(score),
+            ["0", "0.1235", "-12.5000", "1.000e-5", "2.000e9"]
+        );
     }
 }

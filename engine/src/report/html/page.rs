@@ -17,12 +17,14 @@ pub fn page(
     pages: &[ClassPage],
 ) -> String {
     let rows = by_protocol(facts, records);
-    let anchor = |(at, record): (usize, &ClassRecord)| (record.class.clone(), format!("class-{}", at + 1));
+    let anchor =
+        |(at, record): (usize, &ClassRecord)| (record.class.clone(), format!("class-{}", at + 1));
     let anchors: Vec<(String, String)> = records.iter().enumerate().map(anchor).collect();
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src \
+         data:; style-src 'unsafe-inline'\">\n\
          <title>{} · loupe</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
         escape(&facts.name)
     );
@@ -39,8 +41,10 @@ pub fn page(
     html.push_str(&origin(facts, resolved));
     html.push_str("</main>\n");
     html.push_str(&format!(
-        "<footer>Written by loupe {}. Higher scores are more anomalous. The numbers with all their digits are in \
-         <code>results.json</code> and <code>results.csv</code>, scores of single images in <code>images.csv</code>.</footer>\n\
+        "<footer>Written by loupe {}. Higher scores are more anomalous. The numbers with all \
+         their digits are in \
+         <code>results.json</code> and <code>results.csv</code>, scores of single images in \
+         <code>images.csv</code>.</footer>\n\
          </body>\n</html>\n",
         escape(&facts.loupe)
     ));
@@ -50,7 +54,8 @@ pub fn page(
 fn header(facts: &CellFacts, complete: bool, records: &[ClassRecord], rows: &[Rows]) -> String {
     let (name, about) = setting(facts.setting);
     let n_images: usize = records.iter().map(|record| record.images.len()).sum();
-    let fact = |key: &str, value: &str| format!("<li><span>{key}</span><b>{}</b></li>", escape(value));
+    let fact =
+        |key: &str, value: &str| format!("<li><span>{key}</span><b>{}</b></li>", escape(value));
     let facts_list = [
         fact("data set", &facts.dataset),
         fact("shots", &facts.shots.to_string()),
@@ -66,7 +71,8 @@ fn header(facts: &CellFacts, complete: bool, records: &[ClassRecord], rows: &[Ro
     );
     if !complete {
         html.push_str(
-            "<p class=\"warn\" role=\"note\"><b>This run did not come to its end.</b> It shows the classes that were done; the \
+            "<p class=\"warn\" role=\"note\"><b>This run did not come to its end.</b> It shows \
+             the classes that were done; the \
              means are over these alone.</p>\n",
         );
     }
@@ -95,7 +101,8 @@ fn figures(rows: &[Rows]) -> String {
         n => format!("Mean over {n} classes"),
     };
     format!(
-        "<dl class=\"figures\">{}</dl>\n<p class=\"soft\">{of}, in percent, protocol <code>{}</code>.</p>\n",
+        "<dl class=\"figures\">{}</dl>\n\
+         <p class=\"soft\">{of}, in percent, protocol <code>{}</code>.</p>\n",
         known.concat(),
         escape(&rows.protocol)
     )
@@ -105,7 +112,9 @@ fn contents(anchors: &[(String, String)]) -> String {
     if anchors.len() < 2 {
         return String::new();
     }
-    let link = |(class, id): &(String, String)| format!("<li><a href=\"#{id}\">{}</a></li>", escape(class));
+    let link = |(class, id): &(String, String)| {
+        format!("<li><a href=\"#{id}\">{}</a></li>", escape(class))
+    };
     let links: String = anchors.iter().map(link).collect();
     format!("<nav aria-label=\"Classes\"><ul class=\"classes\">{links}</ul></nav>\n")
 }
@@ -116,9 +125,10 @@ fn references(records: &[ClassRecord]) -> String {
         return html + "<p>None: the pipeline saw no image of its classes before the test.</p>\n";
     }
     html.push_str(
-        "<p class=\"soft\">The normal images that the pipeline was shown, by content. The files in \
+        "<p class=\"soft\">What the pipeline was shown before the test, by content. The files in \
          <code>references/</code> are manifests that choose the same images again.</p>\n\
-         <div class=\"scroll\"><table class=\"text\"><thead><tr><th scope=\"col\">class</th><th scope=\"col\">image</th>\
+         <div class=\"scroll\"><table class=\"text\"><thead><tr><th scope=\"col\">class</th><th \
+         scope=\"col\">image</th>\
          <th scope=\"col\">BLAKE3</th></tr></thead>\n<tbody>\n",
     );
     for record in records {
@@ -137,15 +147,18 @@ fn references(records: &[ClassRecord]) -> String {
 /// Versions and digests: what it takes to run it again.
 fn origin(facts: &CellFacts, resolved: &str) -> String {
     let mut html = format!(
-        "<h2 id=\"origin\">What it was made with</h2>\n<ul class=\"facts\"><li><span>loupe</span><b>{}</b></li>\
+        "<h2 id=\"origin\">What it was made with</h2>\n<ul \
+         class=\"facts\"><li><span>loupe</span><b>{}</b></li>\
          <li><span>numerics</span><b>{}</b></li><li><span>data</span><b>{}</b></li></ul>\n",
         escape(&facts.loupe),
         escape(&facts.numerics),
         escape(&facts.root.display().to_string())
     );
     html.push_str(
-        "<div class=\"scroll\"><table class=\"text\"><caption>Components</caption><thead><tr><th scope=\"col\">component</th>\
-         <th scope=\"col\">kind</th><th scope=\"col\">revision</th><th scope=\"col\">plugin</th><th scope=\"col\">version</th>\
+        "<div class=\"scroll\"><table class=\"text\"><caption>Components</caption><thead><tr><th \
+         scope=\"col\">component</th>\
+         <th scope=\"col\">kind</th><th scope=\"col\">revision</th><th \
+         scope=\"col\">plugin</th><th scope=\"col\">version</th>\
          </tr></thead>\n<tbody>\n",
     );
     for plugin in &facts.plugins {
@@ -157,7 +170,8 @@ fn origin(facts: &CellFacts, resolved: &str) -> String {
     html.push_str("</tbody></table></div>\n");
     if !facts.files.is_empty() {
         html.push_str(
-            "<div class=\"scroll\"><table class=\"text\"><caption>Files</caption><thead><tr><th scope=\"col\">stage</th>\
+            "<div class=\"scroll\"><table class=\"text\"><caption>Files</caption><thead><tr><th \
+             scope=\"col\">stage</th>\
              <th scope=\"col\">file</th><th scope=\"col\">BLAKE3</th></tr></thead>\n<tbody>\n",
         );
         for file in &facts.files {
@@ -182,16 +196,19 @@ fn setting(setting: Setting) -> (&'static str, &'static str) {
     match setting {
         Setting::Inductive => (
             "inductive",
-            "Each image was judged alone, from normal references and text at most: what a user of one image would get.",
+            "Each image was judged alone, from normal references and text at most: \
+             what a user of one image would get.",
         ),
         Setting::FewShotWithAnomalies => (
             "few-shot with anomalies",
-            "Besides normal references the pipeline saw anomalous images of the class with their masks; compare only with \
+            "Besides normal references the pipeline saw anomalous images of the class with their \
+             masks; compare only with \
              methods that see them too.",
         ),
         Setting::AuxiliaryTrained => (
             "auxiliary-trained",
-            "Parts of the pipeline were trained on other data sets with their labels; the classes tested here were not among \
+            "Parts of the pipeline were trained on other data sets with their labels; the classes \
+             tested here were not among \
              them.",
         ),
         Setting::Batched => (
@@ -200,11 +217,11 @@ fn setting(setting: Setting) -> (&'static str, &'static str) {
         ),
         Setting::Transductive => (
             "transductive",
-            "The pipeline saw all test images, without labels, before it judged them; compare only with methods that do too.",
+            "The pipeline saw all test images, without labels, before it judged them; \
+             compare only with methods that do too.",
         ),
-        Setting::Oracle => (
-            "oracle",
-            "The pipeline saw labels of the test set: an upper bound, not a result.",
-        ),
+        Setting::Oracle => {
+            ("oracle", "The pipeline saw labels of the test set: an upper bound, not a result.")
+        }
     }
 }

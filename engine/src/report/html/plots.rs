@@ -1,4 +1,5 @@
-//! Two small drawings of a class's scores: how they are distributed, and what a threshold on them gives.
+//! Two small drawings of a class's scores: how they are distributed, and what a threshold on them
+//! gives.
 
 use std::fmt::Write;
 
@@ -11,8 +12,9 @@ const HALF: f64 = 80.0;
 /// Side of the ROC curve's square.
 const SQUARE: f64 = 176.0;
 
-/// Normal images above the axis, anomalous ones below it, each as shares of its own number: their counts often differ by
-/// far, and a mirror needs no colours to be read. `scores`: finite, with whether the image is anomalous.
+/// Normal images above the axis, anomalous ones below it, each as shares of its own number: their
+/// counts often differ by far, and a mirror needs no colours to be read. `scores`: finite, with
+/// whether the image is anomalous.
 pub fn histogram(scores: &[(f64, bool)]) -> String {
     let low = scores.iter().map(|score| score.0).fold(f64::INFINITY, f64::min);
     let high = scores.iter().map(|score| score.0).fold(f64::NEG_INFINITY, f64::max);
@@ -34,7 +36,8 @@ pub fn histogram(scores: &[(f64, bool)]) -> String {
             // Writing to a String cannot fail.
             let _ = write!(
                 bars,
-                "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{height:.1}\"/>",
+                "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" \
+                 height=\"{height:.1}\"/>",
                 step - 1.0
             );
         }
@@ -42,17 +45,19 @@ pub fn histogram(scores: &[(f64, bool)]) -> String {
     let [n_normal, n_anomalous] = count(scores);
     let (middle, bottom, right) = (20.0 + HALF, 20.0 + 2.0 * HALF, 10.0 + WIDTH);
     format!(
-        "<svg viewBox=\"0 0 {w} {h}\" width=\"{w}\" height=\"{h}\" role=\"img\" aria-label=\"Histogram of anomaly scores: \
+        "<svg viewBox=\"0 0 {w} {h}\" width=\"{w}\" height=\"{h}\" role=\"img\" \
+         aria-label=\"Histogram of anomaly scores: \
          {n_normal} normal and {n_anomalous} anomalous images between {low} and {high}\">\
          <text class=\"n-text\" x=\"10\" y=\"13\">normal, {n_normal} ▲</text>{bars}\
          <path class=\"axis\" d=\"M10 {middle}H{right}\"/>\
          <text class=\"a-text\" x=\"10\" y=\"{below}\">anomalous, {n_anomalous} ▼</text>\
-         <text x=\"{right}\" y=\"{below}\" text-anchor=\"end\">scores {low} … {high}</text></svg>",
+         <text x=\"{right}\" y=\"{below}\" text-anchor=\"end\">\
+         scores {low} … {high}</text></svg>",
         w = WIDTH + 20.0,
         h = bottom + 20.0,
         below = bottom + 14.0,
         low = score(low),
-        high = score(low + if high > low { span } else { 0.0 }),
+        high = score(high),
     )
 }
 
@@ -76,11 +81,13 @@ pub fn roc(scores: &[(f64, bool)]) -> Option<String> {
     }
     let (right, bottom) = (30.0 + SQUARE, 10.0 + SQUARE);
     Some(format!(
-        "<svg viewBox=\"0 0 {w} {h}\" width=\"{w}\" height=\"{h}\" role=\"img\" aria-label=\"ROC curve of the image scores\">\
+        "<svg viewBox=\"0 0 {w} {h}\" width=\"{w}\" height=\"{h}\" role=\"img\" aria-label=\"ROC \
+         curve of the image scores\">\
          <rect class=\"axis\" x=\"30\" y=\"10\" width=\"{SQUARE}\" height=\"{SQUARE}\"/>\
          <path class=\"guess\" d=\"M30 {bottom}L{right} 10\"/><path class=\"curve\" d=\"{path}\"/>\
          <text x=\"{right}\" y=\"{label}\" text-anchor=\"end\">false positive rate</text>\
-         <text transform=\"translate(22 10) rotate(-90)\" text-anchor=\"end\">true positive rate</text></svg>",
+         <text transform=\"translate(22 10) rotate(-90)\" text-anchor=\"end\">\
+         true positive rate</text></svg>",
         w = right + 10.0,
         h = bottom + 22.0,
         label = bottom + 15.0,
@@ -107,7 +114,12 @@ mod tests {
     #[test]
     fn the_histogram_mirrors_shares_of_each_group() {
         let svg = histogram(&[(0.0, false), (0.0, false), (1.0, true)]);
-        assert!(svg.contains("<rect class=\"n\" x=\"10.0\" y=\"20.0\" width=\"14.0\" height=\"80.0\"/>"), "{svg}");
+        assert!(
+            svg.contains(
+                "<rect class=\"n\" x=\"10.0\" y=\"20.0\" width=\"14.0\" height=\"80.0\"/>"
+            ),
+            "{svg}"
+        );
         assert!(svg.contains("<rect class=\"a\" x=\"415.0\" y=\"100.0\""), "{svg}");
         assert!(svg.contains("2 normal and 1 anomalous images between 0 and 1.0000"), "{svg}");
     }

@@ -18,7 +18,8 @@ pub fn protocol(rows: &Rows, anchors: &[(String, String)]) -> String {
     }
     html.push_str(&format!(
         "<div class=\"scroll\"><table><caption>Per class, in percent</caption>\n<thead><tr>\
-         <th scope=\"col\">class</th><th scope=\"col\">images</th><th scope=\"col\">anomalous</th>{}</tr></thead>\n<tbody>\n",
+         <th scope=\"col\">class</th><th scope=\"col\">images</th><th scope=\"col\">anomalous</th>\
+         {}</tr></thead>\n<tbody>\n",
         names.iter().map(|name| heading(name)).collect::<String>()
     ));
     for row in &rows.classes {

@@ -1,0 +1,62 @@
+use super::*;
+
+fn page(record: ClassRecord, maps: bool) -> String {
+    let (_keep, path) = run(vec![record], maps, true);
+    read(&path, "report.html")
+}
+
+#[test]
+fn a_page_needs_nothing_from_outside() {
+    let data = tempfile::tempdir().unwrap();
+    let scores = [(0.1, false), (0.4, true)];
+    let html = page(class(data.path(), "tile", &scores, true), true);
+    for outside in ["http:", "https:", "<script", "<link", "url(", "@import"] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    assert_eq!(html.matches("data:image/jpeg;base64,").count(), 6);
+    assert_eq!(html.matches("<img alt=\"tile/").count(), 6);
+    assert!(html.contains("<html lang=\"en\">") && html.contains("prefers-color-scheme: dark"));
+    assert!(html.contains("image with its defect outlined"));
+}
+
+#[test]
+fn hostile_names_are_text() {
+    let data = tempfile::tempdir().unwrap();
+    let name = "<script>alert(1)</script>\"'&";
+    let mut record = class(data.path(), name, &[(0.1, false), (0.4, true)], true);
+    record.images[0].path = data.path().join("<img src=x onerror=y>.png");
+    record.references[0].name = "\"><b>".into();
+    let html = page(record, true);
+    assert!(!html.contains("<script") && !html.contains("<img src") && !html.contains("<b>\""));
+    assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;"));
+    assert!(
+        html.contains("Cannot be shown: image `") && html.contains("&lt;img src=x onerror=y&gt;")
+    );
+}
+
+#[test]
+fn what_is_undefined_says_why() {
+    let data = tempfile::tempdir().unwrap();
+    let html = page(class(data.path(), "tile", &[(0.1, false), (0.4, false)], false), false);
+    assert!(html.contains("<abbr title=\"the class has no masks\">–</abbr>"));
+    assert!(!html.contains("aria-label=\"ROC") && !html.contains("Anomalous images with"));
+    assert!(html.contains("aria-label=\"Histogram of anomaly scores: 2 normal and 0 anomalous"));
+}
+
+#[test]
+fn without_maps_there_is_the_image_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let html = page(class(data.path(), "tile", &[(0.1, false), (0.4, true)], false), false);
+    assert_eq!(html.matches("data:image/jpeg;base64,").count(), 2);
+    assert!(!html.contains("One scale for all pictures"));
+}
+
+#[test]
+fn the_worst_stand_before_the_best_and_none_twice() {
+    let data = tempfile::tempdir().unwrap();
+    let scores: Vec<(f64, bool)> = (0..20).map(|i| (f64::from(i) / 20.0, i % 2 == 1)).collect();
+    let html = page(class(data.path(), "tile", &scores, false), false);
+    let shown: Vec<&str> = html.split("<figcaption><span>tile/").skip(1).collect();
+    let order: Vec<&str> = shown.iter().filter_map(|text| text.split('.').next()).collect();
+    assert_eq!(order, ["18", "16", "14", "12", "1", "3", "5", "7", "19", "17", "15", "13"]);
+}
