@@ -4,8 +4,11 @@
 //! build one package's libraries for another package's tests.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// The project's folder.
 pub fn root() -> PathBuf {
@@ -99,6 +102,87 @@ impl Default for World {
     fn default() -> World {
         World::new()
     }
+}
+
+/// A command that runs beside the test. It is killed and reaped when the test is done with it.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    stdout: File,
+    stderr: File,
+}
+
+impl Running {
+    /// Longest that a command may take on a slow and busy machine.
+    const LIMIT: Duration = Duration::from_secs(300);
+
+    pub fn start(command: &mut Command) -> Running {
+        let start = || -> std::io::Result<Running> {
+            let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+            let command = command.stdin(Stdio::null());
+            let child = command.stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn()?;
+            Ok(Running { child, stdout, stderr })
+        };
+        start().unwrap_or_else(|error| panic!("cannot run loupe: {error}"))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn is_over(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends SIGKILL; one that has ended already is left alone.
+    pub fn kill(&mut self) {
+        // The only refusal is that it has ended.
+        let _ = self.child.kill();
+    }
+
+    /// Sends a signal by its name, such as `INT`.
+    pub fn signal(&mut self, name: &str) {
+        if !self.is_over() {
+            let kill = format!("kill -{name} {}", self.id());
+            let sent = Command::new("sh").args(["-c", &kill]).output();
+            sent.unwrap_or_else(|error| panic!("cannot run `{kill}`: {error}"));
+        }
+    }
+
+    /// Waits for it. Panics if it hangs.
+    pub fn end(mut self) -> Output {
+        let start = Instant::now();
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => {
+                    let (stdout, stderr) = (bytes(&mut self.stdout), bytes(&mut self.stderr));
+                    return Output { status, stdout, stderr };
+                }
+                Ok(None) if start.elapsed() < Self::LIMIT => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                other => {
+                    let said = String::from_utf8_lossy(&bytes(&mut self.stderr)).into_owned();
+                    panic!("it did not end: {other:?}; it said: {said}");
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+        // Nothing is left to do for one that cannot be reaped.
+        let _ = self.child.wait();
+    }
+}
+
+fn bytes(file: &mut File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
+    read.unwrap_or_else(|error| panic!("cannot read what loupe said: {error}"));
+    bytes
 }
 
 /// Every file below a folder with its bytes, by relative path.

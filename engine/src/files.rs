@@ -13,9 +13,29 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
-/// Writes `bytes` so that a reader finds the old file or the new one, and never a part. Makes the folder if needed.
+/// Writes `bytes` so that a reader finds the old file or the new one, and never a part, and so that the new one survives
+/// a crash of the machine. Makes the folder if needed.
 /// Errors: the path and what the system said; the temporary file is gone again.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    write(path, bytes, true)
+}
+
+/// The same for one of many files: a crash of the program leaves it whole, one of the machine may lose it until `sync`.
+pub fn write_soon(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    write(path, bytes, false)
+}
+
+/// Makes files of `write_soon` survive a crash of the machine. Together they cost little more than one: the first waits
+/// for the journal, the others find it written.
+pub fn sync<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), WriteError> {
+    for path in paths {
+        let synced = File::open(path).and_then(|file| file.sync_all());
+        synced.map_err(|source| WriteError { path: path.clone(), source })?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8], synced: bool) -> Result<(), WriteError> {
     let fail = |source| WriteError { path: path.to_owned(), source };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(fail)?;
@@ -25,7 +45,9 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     let temporary = path.with_file_name(name);
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
-        file.sync_data()?;
+        if synced {
+            file.sync_data()?;
+        }
         fs::rename(&temporary, path)
     });
     written.map_err(|source| {

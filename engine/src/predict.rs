@@ -101,7 +101,7 @@ pub fn leave_one_out(engine: &Engine<'_>, class: &ClassImages) -> Result<Vec<f64
         engine.stop_if_cancelled()?;
         let mut class = class.clone();
         let image = class.references.remove(turn * n / n_left_out);
-        scores.extend(score_of(&ClassRun::new(engine, class).score(&image)?));
+        scores.extend(score_of(&ClassRun::new(engine, class)?.score(&image)?));
     }
     Ok(scores)
 }

@@ -131,11 +131,12 @@ both    = {{ weights = [{:?}, {weight:?}] }}
         self.compared.check(name, got, &want, tolerance);
     }
 
-    /// What goes into the encoder: no stage stores it, so a pipeline of its own sums each prepared image up alone.
+    /// What goes into the encoder. No stage stores it, so a pipeline of its own sums each prepared image up alone, and
+    /// makes one number of it, for a pipeline ends in a map or a score.
     pub fn pixels(&mut self) {
         let golden = folder();
         let mut text = format!(
-            "loupe = 1\n[data]\ndataset = \"mvtec-ad\"\nroot = \"{}/data\"\n[stages]\n\
+            "loupe = 1\n[data]\ndataset = \"mvtec-ad\"\nroot = \"{}/data\"\nreferences = {{ shots = 1 }}\n[stages]\n\
              image = {{ prepare = \"square\", sizes = {:?}, filter = \"pillow-bicubic\", normalize = \"clip\" }}\n",
             golden.display(),
             self.model.sizes
@@ -143,7 +144,8 @@ both    = {{ weights = [{:?}, {weight:?}] }}
         let sizes = self.model.sizes;
         for size in sizes {
             text += &format!("pixels{size} = {{ fusion = \"sum\", parts = \"image@{size}\" }}\n");
-            text += &format!("peak{size} = {{ pool = \"max\", of = \"pixels{size}\" }}\n");
+            text += &format!("rows{size} = {{ scorer = \"nearest\", query = \"pixels{size}\", rows = \"pixels{size}\", fit_on = \"references\" }}\n");
+            text += &format!("peak{size} = {{ pool = \"max\", of = \"rows{size}\" }}\n");
         }
         let peaks: Vec<String> = sizes.iter().map(|size| format!("peak{size}")).collect();
         text += &format!("all = {{ fusion = \"sum\", parts = {peaks:?} }}\n");

@@ -190,8 +190,10 @@ fn make(common: &Common, arguments: &MakeArguments) -> Outcome {
         count(summary.n_masks, "mask"),
         summary.classes.join(", ")
     ))?;
-    for (class, defect) in &summary.left_out {
-        eprintln!("note: `{class}` has no cells, so that `{defect}` was left out of it");
+    if !summary.left_out.is_empty() {
+        let pair = |(class, defect): &(String, String)| format!("{class}/{defect}");
+        let pairs: Vec<String> = summary.left_out.iter().map(pair).collect();
+        eprintln!("note: surfaces without cells cannot have these: {}", pairs.join(", "));
     }
     eprintln!("run on it: {}", how_to_run(&summary.root));
     Ok(())

@@ -27,8 +27,8 @@ pub(crate) struct Arguments {
     /// Images and folders of images; `-` reads paths from standard input, one a line
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// Normal images, as files and folders
-    #[arg(long = "reference", value_name = "PATH", num_args = 1..)]
+    /// A normal image, or a folder of them; may be given several times
+    #[arg(long = "reference", value_name = "PATH")]
     references: Vec<PathBuf>,
     /// What the images show, for prompts
     #[arg(long, default_value = "object", value_name = "NAME")]
@@ -114,7 +114,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     };
     let outcome = threshold(&engine, &class, arguments).and_then(|threshold| {
         let saver = Saver { arguments, engine: &engine, taken: HashSet::new() };
-        let run = ClassRun::new(&engine, class);
+        let run = ClassRun::new(&engine, class)?;
         Predictor { run, saver, threshold, n_failed: 0, n_images: 0 }.all(arguments, &cancel)
     });
     engine.flush();

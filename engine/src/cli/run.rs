@@ -72,8 +72,19 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     let cells = study.cells(arguments);
     let several = cells.len() > 1;
     let mut summaries = Vec::new();
+    let mut n_failed = 0;
     for references in cells {
-        let (result, path) = study.cell(&references, arguments, several)?;
+        let (result, path) = match study.cell(&references, arguments, several) {
+            Ok(done) => done,
+            // One cell that fails does not lose the others.
+            Err(Exit::Failed(error)) if several => {
+                let References { shots, seed, .. } = references;
+                eprintln!("error: {shots} shots, seed {seed}: {error:#}");
+                n_failed += 1;
+                continue;
+            }
+            Err(exit) => return Err(exit),
+        };
         let rows = result.rows.clone();
         study.say(common, &result, &path, several)?;
         if result.interrupted {
@@ -84,7 +95,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     if several {
         study.summarise(common, arguments, &summaries)?;
     }
-    Ok(())
+    if n_failed > 0 { Err(Exit::SomeFailed) } else { Ok(()) }
 }
 
 /// What the cells of one command share.

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::anyhow;
 
 use super::{Common, Exit};
+use crate::hooks::{Hooks, Limits};
 use crate::metrics::Protocol;
 use crate::pipeline::diagnostics::{Diagnostic, Severity};
 use crate::pipeline::model::Pipeline;
@@ -65,7 +66,7 @@ pub(crate) fn checked(
     ready(&Checker::new(), path, sets, loader)
 }
 
-/// The same for a command that needs no data set: `${LOUPE_DATA}` may be unset.
+/// The same for a command that needs no data set: `${LOUPE_DATA}` and its like may be unset.
 pub(crate) fn checked_without_data(
     path: &Path,
     sets: &[(String, String)],
@@ -85,9 +86,36 @@ fn ready(
     let absent = checker.absent.borrow();
     match checked.pipeline {
         Some(_) if !absent.is_empty() => Err(Exit::Failed(anyhow!("{}", absent.join("\nerror: ")))),
-        Some(pipeline) => Ok(pipeline),
+        Some(pipeline) => configured(checker, path, pipeline, loader),
         None => Err(verdict),
     }
+}
+
+/// What the hook `on_config` makes of a pipeline, checked like any other. It sees and returns the whole configuration.
+fn configured(
+    checker: &Checker,
+    path: &Path,
+    pipeline: Pipeline,
+    loader: &Loader,
+) -> Result<Pipeline, Exit> {
+    let Some(script) = &pipeline.hooks else { return Ok(pipeline) };
+    let stages: Vec<&str> = pipeline.stages.iter().map(|stage| stage.name.as_str()).collect();
+    let log = std::sync::Arc::new(|text: &str| eprintln!("hook: {text}"));
+    let hooks = Hooks::load(script, &stages, Limits::default(), log)?;
+    let changed = match hooks.on_config(&pipeline.resolved)? {
+        Some(changed) if changed != pipeline.resolved => changed,
+        _ => return Ok(pipeline),
+    };
+    let mut changed = changed;
+    if let Some(table) = changed.as_object_mut() {
+        // What it extends is in it already.
+        table.remove("extends");
+    }
+    let text = crate::report::as_toml(&changed);
+    let name = path.with_extension("after-on_config.toml");
+    let checked = checker.check_text(&name, &text, loader);
+    let verdict = verdict(&checked, loader);
+    checked.pipeline.ok_or(verdict)
 }
 
 /// What a check that found errors ends with.
@@ -125,13 +153,27 @@ impl Checker {
         Checker { weights, data_is_optional: false, absent: RefCell::default() }
     }
 
-    /// `${LOUPE_DATA}` may be unset.
+    /// `${LOUPE_DATA}` and its like may be unset.
     pub(crate) fn without_data() -> Checker {
         Checker { data_is_optional: true, ..Checker::new() }
     }
 
     /// Prints what was found, in colour on a terminal.
     pub(crate) fn check(&self, path: &Path, sets: &[(String, String)], loader: &Loader) -> Checked {
+        self.check_with(sets, &|options| pipeline::check(path, options, loader))
+    }
+
+    /// Checks a text as if it stood in the file `name`.
+    fn check_text(&self, name: &Path, text: &str, loader: &Loader) -> Checked {
+        let name = name.display().to_string();
+        self.check_with(&[], &|options| pipeline::check_text(&name, text, options, loader))
+    }
+
+    fn check_with(
+        &self,
+        sets: &[(String, String)],
+        check: &dyn Fn(&CheckOptions<'_>) -> Checked,
+    ) -> Checked {
         let protocols: Vec<&str> = Protocol::names().collect();
         let options = CheckOptions {
             sets: sets.to_vec(),
@@ -140,14 +182,15 @@ impl Checker {
             layouts: &loupe_datasets::Layout::names(),
             files: &|name| self.file(name),
         };
-        let checked = pipeline::check(path, &options, loader);
+        let checked = check(&options);
         eprint!("{}", checked.report.render(std::io::stderr().is_terminal()));
         checked
     }
 
     fn variable(&self, name: &str) -> Option<String> {
-        let value = std::env::var(name).ok();
-        value.or_else(|| (self.data_is_optional && name == "LOUPE_DATA").then(|| ".".to_owned()))
+        let of_data = name.starts_with("LOUPE_") && name.ends_with("DATA");
+        let optional = || (self.data_is_optional && of_data).then(|| ".".to_owned());
+        std::env::var(name).ok().or_else(optional)
     }
 
     fn file(&self, name: &str) -> Option<NamedFile> {

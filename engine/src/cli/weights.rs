@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Pin a file under a name that pipelines can use
+    /// Pin a file under a name that pipelines can use: a hard link, or a copy from another disk
     Add {
         /// The weights file: safetensors, PyTorch or TorchScript
         file: PathBuf,
@@ -177,7 +177,8 @@ fn verify(common: &Common, registry: &Registry) -> Outcome {
 
 fn fetch(common: &Common, registry: &Registry, name: &str, mirror: Option<&str>) -> Outcome {
     if let Some(known) = find(name) {
-        eprintln!("{} is under {}; {}", known.name(), known.licence, known.url());
+        let from = mirror.map_or_else(|| known.url(), str::to_owned);
+        eprintln!("{} is under {}; fetching it from {from}", known.name(), known.licence);
         if !known.note.is_empty() {
             eprintln!("note: {}", known.note);
         }

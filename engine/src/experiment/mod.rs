@@ -86,7 +86,8 @@ pub fn run_cell(
         let (images, samples) = prepared
             .map_err(|source| ExperimentError::Data { class: class.name.clone(), source })?;
         watch.class(&class.name, samples.len());
-        let run = ClassRun::new(cell.engine, images);
+        let run = ClassRun::new(cell.engine, images)
+            .map_err(|source| ExperimentError::Run { class: class.name.clone(), source })?;
         match run_class(cell, run, &samples, folder, watch) {
             Ok(record) => {
                 result.n_images += record.images.len();

@@ -195,11 +195,15 @@ impl Report {
 /// The candidate nearest to `word`, if near enough to be a slip of the hand.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
-    let limit = (word.chars().count() / 3).max(1);
+    let n_chars = word.chars().count();
+    let limit = (n_chars / 3).max(1);
     candidates
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&word, &name.to_lowercase()), name))
-        .filter(|&(distance, _)| distance <= limit)
+        // A beginning counts as near: `mvtec` for `mvtec-ad`.
+        .filter(|(distance, name)| {
+            *distance <= limit || (n_chars >= 3 && name.to_lowercase().starts_with(&word))
+        })
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, name)| name)
 }

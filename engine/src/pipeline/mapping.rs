@@ -11,10 +11,12 @@ use crate::plugin::info::ValueKind;
 /// port for many map if their labels are equal; one list alone at such a port is folded instead.
 pub fn mapping(draft: &Draft, fed: &[Fed<'_>]) -> Result<Vec<Label>, Diagnostic> {
     let mut leader: Option<&Got> = None;
+    let mut alone: Vec<&Got> = Vec::new();
     for fed in fed.iter().filter(|fed| !takes(fed.port, ValueKind::Tensors)) {
         let is_list = |got: &&Got| got.out.kind == ValueKind::Tensors;
         let lists: Vec<&Got> = fed.values.iter().filter(is_list).collect();
         if fed.port.many && lists.len() == 1 && fed.values.len() == 1 {
+            alone.extend(lists);
             continue;
         }
         if fed.port.many && !lists.is_empty() && lists.len() != fed.values.len() {
@@ -29,7 +31,12 @@ pub fn mapping(draft: &Draft, fed: &[Fed<'_>]) -> Result<Vec<Label>, Diagnostic>
             }
         }
     }
-    Ok(leader.map(|got| got.out.labels.clone()).unwrap_or_default())
+    let Some(leader) = leader else { return Ok(Vec::new()) };
+    // Beside a list that maps, a lone list is taken label by label too: a bank per size.
+    match alone.iter().find(|got| !same_labels(&leader.out.labels, &got.out.labels)) {
+        Some(other) => Err(unequal(draft, leader, other)),
+        None => Ok(leader.out.labels.clone()),
+    }
 }
 
 fn same_labels(a: &[Label], b: &[Label]) -> bool {

@@ -61,7 +61,7 @@ pub struct Stage {
     pub component: Component,
     /// The component's own keys, defaults filled in, files resolved to absolute paths.
     pub config: Map<String, Value>,
-    /// Keys of `config` that name a file the engine opens, after resolution.
+    /// Places in `config` that name a file the engine opens, after resolution: `weights`, `files.0`.
     pub files: Vec<String>,
     pub inputs: Vec<Input>,
     pub fit_on: Option<FitOn>,
@@ -78,17 +78,17 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Paths of the files that the component may open: what `files` names, one path or a list of them.
+    /// Paths of the files that the component may open: what `files` names.
     pub fn opened_files(&self) -> Vec<PathBuf> {
-        let of_key = |key: &String| match self.config.get(key) {
-            Some(Value::String(path)) => vec![PathBuf::from(path)],
-            Some(Value::Array(paths)) => {
-                paths.iter().filter_map(Value::as_str).map(PathBuf::from).collect()
-            }
-            _ => Vec::new(),
-        };
-        self.files.iter().flat_map(of_key).collect()
+        let config = Value::Object(self.config.clone());
+        let path = |place: &String| config.pointer(&pointer(place))?.as_str().map(PathBuf::from);
+        self.files.iter().filter_map(path).collect()
     }
+}
+
+/// A place in a config as a JSON pointer: `files.0` is `/files/0`.
+pub fn pointer(place: &str) -> String {
+    format!("/{}", place.replace('.', "/"))
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

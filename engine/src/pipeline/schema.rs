@@ -177,7 +177,7 @@ impl<'a> Walk<'a> {
         let too_many = schema["maxItems"].as_u64().is_some_and(|max| n_items > max);
         if too_few || too_many {
             let (owner, wanted) = (&self.owner, wanted(schema));
-            let message = format!("`{path}` of {owner} wants {wanted}, got {n_items} items");
+            let message = format!("`{path}` of {owner} wants {wanted}, got {}", many(n_items));
             self.found.push(Diagnostic::error(node.at, message));
             return None;
         }
@@ -271,7 +271,9 @@ impl<'a> Walk<'a> {
             found = found.hint(format!("did you mean `{name}`?"));
         }
         if !own.is_empty() {
-            found = found.note(format!("names it knows are {}", listed(own)));
+            let of_weights = self.model.as_ref().filter(|_| path != "model");
+            let more = of_weights.map_or("", |_| ", and those of `loupe weights ls`");
+            found = found.note(format!("names it knows are {}{more}", listed(own)));
         }
         self.found.push(found);
         None
@@ -326,13 +328,17 @@ fn of_type(name: &str, schema: &Json) -> String {
     }
 }
 
+fn many(n: u64) -> String {
+    if n == 1 { "1 item".to_string() } else { format!("{n} items") }
+}
+
 fn list(schema: &Json) -> String {
     let (least, most) = (schema["minItems"].as_u64(), schema["maxItems"].as_u64());
     let count = match (least, most) {
-        (Some(least), Some(most)) if least == most => format!(" of {least} items"),
-        (Some(least), Some(most)) => format!(" of {least} to {most} items"),
-        (Some(least), None) => format!(" of at least {least} items"),
-        (None, Some(most)) => format!(" of at most {most} items"),
+        (Some(least), Some(most)) if least == most => format!(" of {}", many(least)),
+        (Some(least), Some(most)) => format!(" of {least} to {}", many(most)),
+        (Some(least), None) => format!(" of at least {}", many(least)),
+        (None, Some(most)) => format!(" of at most {}", many(most)),
         (None, None) => String::new(),
     };
     match schema.get("items") {

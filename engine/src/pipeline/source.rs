@@ -136,7 +136,8 @@ fn changes_kind(path: &str, below: &Table, above: &Table) -> bool {
 
 fn parse(text: &str, source: usize, report: &mut Report) -> Option<Table> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
+    // What follows a first mistake of syntax is mostly its echo.
+    for error in errors.first() {
         let span = error.span().unwrap_or(0..0);
         let at = At { source, start: span.start, end: span.end };
         report.push(Diagnostic::error(at, format!("not TOML: {}", error.message())));

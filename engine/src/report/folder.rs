@@ -14,7 +14,7 @@ use super::pictures::{self, ClassMaps};
 use super::toml_text::as_toml;
 use super::{ReportError, tables};
 use crate::experiment::{CellFacts, ClassRecord};
-use crate::files::{npy_f32, write_whole};
+use crate::files::{npy_f32, sync, write_soon, write_whole};
 
 /// What `run.json` says of itself; a folder without it is not ours to replace.
 const KIND: &str = "loupe-run";
@@ -43,6 +43,8 @@ pub struct RunFolder {
     names: Names,
     /// Maps of the classes that are not written yet.
     maps: BTreeMap<String, ClassMaps>,
+    /// Files of maps that a crash of the machine would still lose.
+    unsynced: Vec<PathBuf>,
     classes: Vec<ClassRecord>,
     pages: Vec<ClassPage>,
 }
@@ -68,6 +70,7 @@ impl RunFolder {
             options: PictureOptions::default(),
             names: Names::default(),
             maps: BTreeMap::new(),
+            unsynced: Vec::new(),
             classes: Vec::new(),
             pages: Vec::new(),
         };
@@ -103,7 +106,9 @@ impl RunFolder {
         let below = self.names.path(class, "npy").with_extension("");
         let maps = self.maps.entry(class.to_owned()).or_default();
         let file = Path::new("maps").join(below).join(maps.names.path(image, "npy"));
-        write_whole(&self.path.join(&file), &npy_f32(&map_hw, map))?;
+        let path = self.path.join(&file);
+        write_soon(&path, &npy_f32(&map_hw, map))?;
+        self.unsynced.push(path);
         maps.add(image, file.clone(), map_hw, map);
         Ok(file)
     }
@@ -114,6 +119,8 @@ impl RunFolder {
     /// Errors: `Json`, `Write`.
     pub fn add_class(&mut self, mut record: ClassRecord) -> Result<(), ReportError> {
         let maps = self.maps.remove(&record.class).unwrap_or_default();
+        sync(&self.unsynced)?;
+        self.unsynced.clear();
         for image in &mut record.images {
             image.anomaly_score = image.anomaly_score.or_else(|| maps.peak(&image.name));
         }

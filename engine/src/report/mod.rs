@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use folder::{PictureOptions, RunFolder};
+pub use toml_text::as_toml;
 pub use summary::{Summary, SummaryCell, summary_table};
 
 use crate::files::WriteError;

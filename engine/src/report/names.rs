@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn hostile_names_stay_below_their_folder_and_apart() {
-        let long = "x/".repeat(300) + &"é".repeat(400);
+        let long = format!("{}{}", "x/".repeat(300), "é".repeat(400));
         let hostile = [
             "../../etc/passwd",
             "/etc/passwd",

@@ -95,7 +95,6 @@ pub fn class_page(
         };
         Shown {
             name: image.name.clone(),
-            kind: image.kind.clone(),
             score: image.anomaly_score,
             tiles,
             note,

@@ -5,13 +5,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::{Value as Json, json};
+
 use super::engine::Engine;
 use super::keys::{call_key, item_key};
 use super::reads::select;
 use super::source::{ClassImages, Image};
 use super::wiring::{Call, Feed, Form, output_of};
 use super::{RunError, compute, text};
-use crate::cache::{Array, Key, KeyBuilder, Meta, Stored, quantise};
+use crate::cache::{Key, KeyBuilder};
 use crate::hooks;
 use crate::image::Rgb;
 use crate::pipeline::model::{Component, Label, ValueRef};
@@ -36,6 +38,19 @@ pub(super) fn hook(seam: &str, stage: &str) -> String {
     format!("{seam}_{}", stage.replace('-', "_"))
 }
 
+/// What `on_class` makes of a class's names: it gets `name`, `display` and `synonyms` and may return them changed.
+fn renamed(hooks: &hooks::Hooks, mut class: ClassImages) -> Result<ClassImages, RunError> {
+    let names = json!({ "name": class.name, "display": class.display, "synonyms": class.synonyms });
+    let Some(changed) = hooks.on_class(&names)? else { return Ok(class) };
+    if let Some(display) = changed.get("display").and_then(Json::as_str) {
+        class.display = display.to_owned();
+    }
+    if let Some(synonyms) = changed.get("synonyms").and_then(Json::as_array) {
+        class.synonyms = synonyms.iter().filter_map(Json::as_str).map(str::to_owned).collect();
+    }
+    Ok(class)
+}
+
 /// Evaluates the images of one class.
 pub struct ClassRun<'e> {
     pub(super) engine: &'e Engine<'e>,
@@ -52,8 +67,13 @@ pub struct ClassRun<'e> {
 }
 
 impl<'e> ClassRun<'e> {
-    pub fn new(engine: &'e Engine<'e>, class: ClassImages) -> ClassRun<'e> {
-        ClassRun {
+    /// Errors: `Hook` from `on_class`, which may change how the class is called.
+    pub fn new(engine: &'e Engine<'e>, class: ClassImages) -> Result<ClassRun<'e>, RunError> {
+        let class = match &engine.hooks {
+            Some(hooks) => renamed(hooks, class)?,
+            None => class,
+        };
+        Ok(ClassRun {
             engine,
             class,
             class_values: HashMap::new(),
@@ -65,7 +85,7 @@ impl<'e> ClassRun<'e> {
             kept_bytes: 0,
             decoded: None,
             n_encoded: 0,
-        }
+        })
     }
 
     pub fn class(&self) -> &ClassImages {
@@ -84,6 +104,7 @@ impl<'e> ClassRun<'e> {
         let score = score.map(|score| compute::scalar(&score)).transpose()?;
         let anomaly_score = self.hooked_score(anomaly_map.as_ref(), score)?;
         self.memo.clear();
+        self.observe_image(image, anomaly_score)?;
         Ok(Scored {
             anomaly_map,
             anomaly_score,
@@ -105,6 +126,12 @@ impl<'e> ClassRun<'e> {
         };
         let scores = score.map(|score| ("anomaly_score".to_owned(), score)).into_iter().collect();
         Ok(hooks.score_image(hooks::Tensor::new(shape, data)?, &scores)?.or(score))
+    }
+
+    fn observe_image(&self, image: &Image, score: Option<f64>) -> Result<(), RunError> {
+        let Some(hooks) = &self.engine.hooks else { return Ok(()) };
+        let shown = json!({ "image": image.name, "class": self.class.name, "anomaly_score": score });
+        Ok(hooks.observe("image", hooks::Shown::Value(shown))?)
     }
 
     /// The one tensor that a reference names.
@@ -171,93 +198,6 @@ impl<'e> ClassRun<'e> {
             self.memo.insert(key, tensor);
         }
         Ok(())
-    }
-
-    fn hooked(&self, stage: usize, tensor: Tensor) -> Result<Tensor, RunError> {
-        let Some(hooks) = &self.engine.hooks else { return Ok(tensor) };
-        let name = &self.engine.pipeline.stages[stage].name;
-        let copy = || hooks::Tensor::new(tensor.shape().to_vec(), tensor.data().to_vec());
-        let changed = match hooks.has(&hook("after", name)) {
-            true => hooks.after(name, copy()?)?,
-            false => None,
-        };
-        let tensor = match changed {
-            Some(changed) => {
-                let (shape, data) = changed.into_parts();
-                Tensor::new(shape, data)?
-            }
-            None => tensor.clone(),
-        };
-        if hooks.has(&hook("observe", name)) {
-            let shown = hooks::Tensor::new(tensor.shape().to_vec(), tensor.data().to_vec())?;
-            hooks.observe(name, hooks::Shown::Tensor(shown))?;
-        }
-        Ok(tensor)
-    }
-
-    /// Features and stage outputs are stored; pixels and full-size maps are quicker to make again.
-    fn cacheable(&self, stage: usize) -> bool {
-        matches!(self.engine.pipeline.stages[stage].component, Component::Plugin { .. })
-            && self.engine.dtype(stage).is_some()
-    }
-
-    fn stored(&self, stage: usize, key: &Key) -> Result<Option<Tensor>, RunError> {
-        if !self.cacheable(stage) {
-            return Ok(None);
-        }
-        match self.engine.cache.get(key)? {
-            Some(Stored::Arrays(arrays)) => match arrays.into_iter().next() {
-                Some(array) => Ok(Some(Tensor::new(array.shape, array.data)?)),
-                None => Ok(None),
-            },
-            _ => Ok(None),
-        }
-    }
-
-    /// Passes a tensor through its stored type, kept or not, so that a miss and a hit give the same bytes.
-    fn store(
-        &mut self,
-        image: &Image,
-        stage: usize,
-        output: &str,
-        label: Label,
-        key: Key,
-        tensor: Tensor,
-    ) -> Result<Tensor, RunError> {
-        let plugin = matches!(self.engine.pipeline.stages[stage].component, Component::Plugin { .. });
-        let (true, Some(dtype)) = (plugin, self.engine.dtype(stage)) else { return Ok(tensor) };
-        let mut stored = Stored::Arrays(vec![Array {
-            name: output.to_owned(),
-            size: label.size,
-            tap: label.tap,
-            shape: tensor.shape().to_vec(),
-            data: tensor.data().to_vec(),
-        }]);
-        quantise(&mut stored, dtype);
-        let tensor = match &stored {
-            Stored::Arrays(arrays) if dtype != crate::cache::Dtype::F32 => {
-                Tensor::new(arrays[0].shape.clone(), arrays[0].data.clone())?
-            }
-            _ => tensor,
-        };
-        let meta = self.meta(stage, output, &image.name);
-        self.engine.put(&meta, key, stored, dtype);
-        Ok(tensor)
-    }
-
-    pub(super) fn meta(&self, stage: usize, value: &str, image: &str) -> Meta {
-        let stage = &self.engine.pipeline.stages[stage];
-        let component = match &stage.component {
-            Component::Plugin { name, .. } => name.clone(),
-            _ => "engine".to_owned(),
-        };
-        Meta {
-            stage: stage.name.clone(),
-            component,
-            value: value.to_owned(),
-            class: self.class.name.clone(),
-            image: image.to_owned(),
-        }
     }
 
     pub(super) fn call(&self, stage: usize, label: Label) -> Result<&'e Call, RunError> {
@@ -396,8 +336,11 @@ impl<'e> ClassRun<'e> {
         body: impl FnOnce(&mut Self) -> Result<T, RunError>,
     ) -> Result<T, RunError> {
         let memo = std::mem::take(&mut self.memo);
+        let n_encoded = self.n_encoded;
         let result = body(self);
         self.memo = memo;
+        // Encoding a reference does not make the image under test an encoded one.
+        self.n_encoded = n_encoded;
         result
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::RunError;
 use super::wiring::{Call, Feed, Form};
 use crate::cache::{Key, KeyBuilder};
-use crate::pipeline::model::{Component, Label, Stage};
+use crate::pipeline::model::{Component, Label, Stage, pointer};
 use crate::plugin::info::{Catalog, ComponentInfo};
 
 /// Named by what rounds differently: the widest vector unit that the products use.
@@ -47,30 +47,21 @@ pub(super) fn stage_key(
         Component::Map(map) => key.str("engine", "map/1").json("config", &json(map)),
         Component::Pool(pool) => key.str("engine", "pool/1").json("config", &json(pool)),
     };
-    let mut config = stage.config.clone();
-    for name in &stage.files {
-        if let Some(value) = config.get_mut(name) {
-            digest_paths(value)?;
+    // Keys hold contents: the digest of a file stands in the place of its path.
+    let mut config = Value::Object(stage.config.clone());
+    for place in &stage.files {
+        if let Some(Value::String(path)) = config.pointer_mut(&pointer(place)) {
+            *path = hex(&file_digest(Path::new(path.as_str()))?);
         }
     }
     if let Some(taps) = &stage.taps {
         key = key.json("taps", &json(&taps.at));
     }
-    key = key.json("config", &Value::Object(config));
+    key = key.json("config", &config);
     Ok(match hook {
         Some(digest) => key.bytes("hooks", &digest).finish(),
         None => key.finish(),
     })
-}
-
-/// Puts the digest of a file in the place of its path: keys hold contents.
-fn digest_paths(value: &mut Value) -> Result<(), RunError> {
-    match value {
-        Value::String(path) => *value = Value::from(hex(&file_digest(Path::new(path.as_str()))?)),
-        Value::Array(paths) => paths.iter_mut().try_for_each(digest_paths)?,
-        _ => {}
-    }
-    Ok(())
 }
 
 /// Revision 0 is a component under development: every build of it is another one.

@@ -13,6 +13,7 @@ mod guard;
 mod keys;
 mod reads;
 mod source;
+mod store;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -61,12 +61,17 @@ impl Scorer for Nearest {
         ]
     }
 
-    fn new(config: NearestConfig, host: &Host) -> Result<Nearest> {
+    fn check(config: &NearestConfig, _host: &Host) -> Result<Facts> {
         if config.self_reference && config.k < 2 {
             return Err(Error::config(
                 "`self_reference` wants `k` >= 2: with k = 1 every patch finds itself at distance 0",
             ));
         }
+        Ok(Facts::new())
+    }
+
+    fn new(config: NearestConfig, host: &Host) -> Result<Nearest> {
+        Self::check(&config, host)?;
         Ok(Nearest { config, host: *host, bank: Vec::new(), width: 0 })
     }
 

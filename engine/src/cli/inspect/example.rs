@@ -3,7 +3,7 @@
 
 use serde_json::Value as Json;
 
-use crate::plugin::info::{ComponentInfo, Kind, Port, Verb};
+use crate::plugin::info::{ComponentInfo, Kind, Port, Scope, ValueKind, Verb};
 
 /// The line of a stage, with values of other components on its ports where some fit.
 pub(super) fn line(info: &ComponentInfo, all: &[&ComponentInfo]) -> String {
@@ -17,8 +17,7 @@ pub(super) fn line(info: &ComponentInfo, all: &[&ComponentInfo]) -> String {
             parts.push(feed(port, info, all));
         }
     }
-    let images =
-        |port: &Port| port.verb == Verb::Fit && port.scope == crate::plugin::info::Scope::Image;
+    let images = |port: &Port| port.verb == Verb::Fit && port.scope == Scope::Image;
     if info.fits && info.ports.iter().any(images) {
         parts.push("fit_on = \"references\"".to_owned());
     }
@@ -29,29 +28,39 @@ pub(super) fn line(info: &ComponentInfo, all: &[&ComponentInfo]) -> String {
     format!("mine = {{ {} }}", parts.join(", "))
 }
 
+/// A value of another component for a port. Of several that fit, one of the port's own rank, or for a
+/// port of any rank the one of most dimensions: patches rather than a pooled vector.
 fn feed(port: &Port, info: &ComponentInfo, all: &[&ComponentInfo]) -> String {
-    let rank = |shape: &Option<String>| shape.as_ref().map_or(0, |shape| shape.split(' ').count());
+    if info.kind == Kind::Encoder {
+        return format!("{} = \"image\"", port.name);
+    }
+    if port.kinds.contains(&ValueKind::EmbeddedText) {
+        let prompts = all.iter().find(|other| other.kind == Kind::Prompts);
+        let name = prompts.map_or("STAGE", |prompts| prompts.name.as_str());
+        return format!("{} = \"{name}\"", port.name);
+    }
+    let rank = |port: &Port| port.shape.as_ref().map_or(0, |shape| shape.split(' ').count());
+    let open = port.shape.as_ref().is_some_and(|shape| shape.contains("..."));
     let fits = |other: &Port| {
         other.output
             && other.verb == Verb::Run
             && other.kinds.iter().any(|kind| port.kinds.contains(kind))
-            && rank(&other.shape) == rank(&port.shape)
             && other.scope <= port.scope
+            && (open || rank(other) == rank(port))
     };
-    if info.kind == Kind::Encoder {
-        return format!("{} = \"image\"", port.name);
-    }
-    let others = all.iter().filter(|other| other.name != info.name);
-    let mut sources = others.flat_map(|other| other.ports.iter().map(move |port| (other, port)));
-    let source = match sources.find(|(_, other)| fits(other)) {
-        Some((other, _)) if other.kind == Kind::Prompts => other.name.clone(),
+    let others = all.iter().filter(|other| other.kind < info.kind);
+    let outputs = others.flat_map(|other| other.ports.iter().map(move |port| (other, port)));
+    let mut sources: Vec<_> = outputs.filter(|(_, port)| fits(port)).collect();
+    // A fusion stands on scorers rather than on encoders; else the order is kept.
+    sources.sort_by_key(|(other, port)| {
+        let projected = port.about.starts_with("projected");
+        (std::cmp::Reverse(other.kind), std::cmp::Reverse((rank(port), projected)))
+    });
+    let source = match sources.first() {
         Some((other, output)) => format!("{}.{}", other.name, output.name),
         None => "STAGE.VALUE".to_owned(),
     };
-    match port.many {
-        true => format!("{} = [\"{source}\"]", port.name),
-        false => format!("{} = \"{source}\"", port.name),
-    }
+    format!("{} = \"{source}\"", port.name)
 }
 
 /// Some value that a schema takes, as TOML.

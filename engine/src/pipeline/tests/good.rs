@@ -237,6 +237,11 @@ fn shipped_pipelines_pass() {
             let checked = check(&path, &options, &catalog::catalog());
             let shown = checked.report.render(false);
             assert!(checked.pipeline.is_some(), "{}:\n{shown}", path.display());
+            if path.ends_with("fade-paper.toml") {
+                let stages = &checked.pipeline.as_ref().unwrap().stages;
+                let generic = stages.iter().find(|stage| stage.name == "generic").unwrap();
+                assert_eq!(generic.opened_files().len(), 6, "{:?}", generic.files);
+            }
             n_pipelines += 1;
         }
     }

@@ -27,7 +27,6 @@ pub struct Group {
 #[derive(Debug)]
 pub struct Shown {
     pub name: String,
-    pub kind: String,
     pub score: Option<f64>,
     pub tiles: Vec<Tile>,
     /// Why it cannot be shown.

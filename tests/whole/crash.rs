@@ -1,0 +1,10 @@
+//! What a run leaves when it is killed, when the disk is full, when it is interrupted and when it is not alone: never
+//! anything that a later run could take for whole.
+
+mod bench;
+mod disk;
+mod interrupt;
+mod kill;
+mod same;
+mod sharing;
+mod shim;

@@ -1,0 +1,6 @@
+//! The whole program, as its users run it.
+
+mod crash;
+mod pipelines;
+mod plugins;
+mod run;
