@@ -24,7 +24,11 @@ pub fn built() -> PathBuf {
 /// The program. Panics with what to do if it was not built.
 pub fn loupe() -> PathBuf {
     let path = built().join("loupe");
-    assert!(path.is_file(), "`{}` is missing: run `make test`, which builds it first", path.display());
+    assert!(
+        path.is_file(),
+        "`{}` is missing: run `make test`, which builds it first",
+        path.display()
+    );
     path
 }
 
@@ -43,7 +47,8 @@ pub struct Ended {
 
 impl World {
     pub fn new() -> World {
-        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
+        let folder =
+            tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
         World { folder }
     }
 
@@ -85,13 +90,18 @@ impl World {
             let text = String::from_utf8_lossy(bytes);
             text.replace(&self.folder.path().display().to_string(), "WORLD")
         };
-        Ended { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+        Ended {
+            code: output.status.code(),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
     }
 
     /// A small data set of procedural surfaces in `data`, made by the program.
     pub fn with_data(self) -> World {
         let data = self.path("data").display().to_string();
-        let small = ["--size", "64", "--train", "2", "--good", "2", "--per-defect", "1", "--seed", "3"];
+        let small =
+            ["--size", "64", "--train", "2", "--good", "2", "--per-defect", "1", "--seed", "3"];
         let ended = self.run(["dataset", "make", &data].into_iter().chain(small));
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         self
@@ -117,7 +127,7 @@ impl Running {
     const LIMIT: Duration = Duration::from_secs(300);
 
     pub fn start(command: &mut Command) -> Running {
-        let start = || -> std::io::Result<Running> {
+        let mut start = || -> std::io::Result<Running> {
             let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
             let command = command.stdin(Stdio::null());
             let child = command.stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn()?;
@@ -194,10 +204,26 @@ pub fn tree(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
             let path = entry.path();
             if path.is_dir() {
                 waiting.push(path);
-            } else if let (Ok(name), Ok(bytes)) = (path.strip_prefix(folder), std::fs::read(&path)) {
+            } else if let (Ok(name), Ok(bytes)) = (path.strip_prefix(folder), std::fs::read(&path))
+            {
                 found.insert(name.to_string_lossy().into_owned(), bytes);
             }
         }
     }
     found
+}
+
+/// Shape and values of a NumPy file of little-endian f32. Panics if it is another one.
+pub fn read_npy(path: &Path) -> (Vec<usize>, Vec<f32>) {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"), "{} is no .npy", path.display());
+    let end = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = String::from_utf8_lossy(&bytes[10..end]);
+    assert!(header.contains("'<f4'") && header.contains("'fortran_order': False"), "{header}");
+    let shape = header.split(['(', ')']).nth(1).unwrap_or_default();
+    let shape: Vec<usize> = shape.split(',').filter_map(|dim| dim.trim().parse().ok()).collect();
+    let values = bytes[end..].chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
+    let values: Vec<f32> = values.collect();
+    assert_eq!(shape.iter().product::<usize>(), values.len(), "{}", path.display());
+    (shape, values)
 }

@@ -41,7 +41,8 @@ fn arrows_run_one_way() {
     };
     for (from, all) in dependencies() {
         let ours = all.iter().filter(|to| to.starts_with("loupe-"));
-        let wrong: Vec<&String> = ours.filter(|to| !allowed(&from).contains(&to.as_str())).collect();
+        let wrong: Vec<&String> =
+            ours.filter(|to| !allowed(&from).contains(&to.as_str())).collect();
         assert!(wrong.is_empty(), "{from} may not import {wrong:?}");
     }
 }
@@ -51,7 +52,11 @@ fn the_engine_knows_no_tensor_framework_and_no_plugin() {
     let engine = &dependencies()["loupe-engine"];
     let frameworks = ["candle-core", "candle-nn", "tch", "ort", "openvino"];
     assert!(!engine.iter().any(|name| frameworks.contains(&name.as_str())), "{engine:?}");
-    assert!(!engine.iter().any(|name| ["loupe-clip", "loupe-fusion", "loupe-scorers"].contains(&name.as_str())));
+    assert!(
+        !engine
+            .iter()
+            .any(|name| ["loupe-clip", "loupe-fusion", "loupe-scorers"].contains(&name.as_str()))
+    );
 }
 
 /// Rust files of the project, with their paths below the root.

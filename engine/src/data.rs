@@ -54,9 +54,7 @@ fn how(references: &References) -> Result<Select, DataError> {
         "seeded" => Select::Seeded,
         "first" => Select::First,
         "torch" => Select::Torch,
-        "manifest" => {
-            Select::Manifest(references.manifest.clone().ok_or(DataError::NoManifest)?)
-        }
+        "manifest" => Select::Manifest(references.manifest.clone().ok_or(DataError::NoManifest)?),
         other => return Err(DataError::Select { got: other.to_owned() }),
     })
 }

@@ -76,7 +76,8 @@ pub fn npy_f32(shape: &[usize], data: &[f32]) -> Vec<u8> {
 
 /// One CSV field, quoted where it must be. A field that a spreadsheet would take for a formula gets a quote before it.
 pub fn csv_field(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '@']) || (text.starts_with('-') && text.parse::<f64>().is_err());
+    let formula = text.starts_with(['=', '+', '@'])
+        || (text.starts_with('-') && text.parse::<f64>().is_err());
     let text = if formula { format!("'{text}") } else { text.to_owned() };
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))

@@ -19,7 +19,8 @@ pub enum MapError {
 }
 
 /// Names that `map = ".."` takes.
-pub const MAP_MODES: [&str; 4] = ["bilinear", "bilinear-align-corners", "opencv-bilinear", "nearest"];
+pub const MAP_MODES: [&str; 4] =
+    ["bilinear", "bilinear-align-corners", "opencv-bilinear", "nearest"];
 /// Names that `pool = ".."` takes.
 pub const POOL_RULES: [&str; 4] = ["max", "mean", "top-fraction", "quantile"];
 

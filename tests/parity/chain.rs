@@ -1,10 +1,10 @@
-//! FADE through the built program: the pipelines that ship, with a small model and small sizes, run variant by variant,
-//! and each stage's values held against the recorded ones.
+//! FADE through the built program: the pipelines that ship, with a small model and small sizes, run
+//! variant by variant, and each stage's values held against the recorded ones.
 
 use loupe_tests::World;
 
-use crate::compare::{Comparison, EIGHT_BIT, METRIC, SCORES, TENSOR, Tolerance};
-use crate::recorded::{Array, Recorded, folder, fnv1a64};
+use crate::compare::{Comparison, EIGHT_BIT, METRIC, PROBABILITY, SCORES, TENSOR, Tolerance};
+use crate::recorded::{Array, Recorded, fnv1a64, folder};
 use crate::stored::{RunFolder, Stored};
 
 /// A tiny model and the image sizes it is run at.
@@ -35,9 +35,6 @@ pub struct Variant {
     pub self_reference: bool,
 }
 
-/// Which map and which score a run is about: FADE's modes `both`, `language` and `vision`.
-const MODES: [(&str, &str); 3] = [("both", "verdict"), ("language", "says"), ("vision", "peak")];
-
 pub struct Chain {
     model: &'static Model,
     world: World,
@@ -58,20 +55,20 @@ impl Chain {
     pub fn run(&mut self, variant: &Variant) {
         let name = variant.name;
         self.world.write(&format!("{name}.toml"), self.pipeline(variant));
-        for (map, score) in MODES {
-            // With no shots the original's score is the words' alone.
-            let score = if map == "both" && variant.shots == 0 { "says" } else { score };
-            self.loupe(name, map, score);
+        for (map, score) in modes(variant) {
+            self.loupe(name, map, score, &[]);
         }
         let stored = Stored::read(&self.world.path(format!("cache-{name}")));
         let images = self.out(name, "both").images();
         self.features(variant, &stored, &images);
-        self.text(variant, &stored);
+        self.text(&stored);
         self.bank(variant, &stored);
         self.scored(variant, &stored, &images);
-        for (map, score) in MODES {
-            let score = if map == "both" && variant.shots == 0 { "says" } else { score };
+        for (map, score) in modes(variant) {
             self.mode(name, map, score);
+            if self.recorded.has(&format!("{name}.{map}.full.0")) {
+                self.full_maps(name, map, score);
+            }
         }
     }
 
@@ -81,7 +78,8 @@ impl Chain {
 
     fn pipeline(&self, variant: &Variant) -> String {
         let Model { name: model, sizes, at, .. } = self.model;
-        let Variant { base, shots, seed, says, tells, bank, text_model, gain, weight, .. } = variant;
+        let Variant { base, shots, seed, says, tells, bank, text_model, gain, weight, .. } =
+            variant;
         let (root, golden) = (loupe_tests::root(), folder());
         let (root, golden) = (root.display(), golden.display());
         let weights = self.world.path("weights.safetensors");
@@ -108,7 +106,7 @@ both    = {{ weights = [{:?}, {weight:?}] }}
         )
     }
 
-    fn loupe(&self, name: &str, map: &str, score: &str) {
+    fn loupe(&self, name: &str, map: &str, score: &str, more: &[&str]) {
         let path = |file: String| self.world.path(file).display().to_string();
         let arguments = [
             "run".to_owned(),
@@ -122,7 +120,8 @@ both    = {{ weights = [{:?}, {weight:?}] }}
             "--set".to_owned(),
             format!("output.anomaly_score=\"{score}\""),
         ];
-        let ended = self.world.run(arguments);
+        let more = more.iter().map(|argument| (*argument).to_owned());
+        let ended = self.world.run(arguments.into_iter().chain(more));
         assert_eq!(ended.code, Some(0), "{name}, {map}: {}", ended.stderr);
     }
 
@@ -131,25 +130,29 @@ both    = {{ weights = [{:?}, {weight:?}] }}
         self.compared.check(name, got, &want, tolerance);
     }
 
-    /// What goes into the encoder. No stage stores it, so a pipeline of its own sums each prepared image up alone, and
-    /// makes one number of it, for a pipeline ends in a map or a score.
+    /// What goes into the encoder. No stage stores it, so a pipeline of its own sums each prepared
+    /// image up alone, and makes one number of it, for a pipeline ends in a map or a score.
     pub fn pixels(&mut self) {
-        let golden = folder();
-        let mut text = format!(
-            "loupe = 1\n[data]\ndataset = \"mvtec-ad\"\nroot = \"{}/data\"\nreferences = {{ shots = 1 }}\n[stages]\n\
-             image = {{ prepare = \"square\", sizes = {:?}, filter = \"pillow-bicubic\", normalize = \"clip\" }}\n",
-            golden.display(),
-            self.model.sizes
-        );
         let sizes = self.model.sizes;
-        for size in sizes {
-            text += &format!("pixels{size} = {{ fusion = \"sum\", parts = \"image@{size}\" }}\n");
-            text += &format!("rows{size} = {{ scorer = \"nearest\", query = \"pixels{size}\", rows = \"pixels{size}\", fit_on = \"references\" }}\n");
-            text += &format!("peak{size} = {{ pool = \"max\", of = \"rows{size}\" }}\n");
-        }
+        let stages: String = sizes.iter().map(|size| pixel_stages(*size)).collect();
         let peaks: Vec<String> = sizes.iter().map(|size| format!("peak{size}")).collect();
-        text += &format!("all = {{ fusion = \"sum\", parts = {peaks:?} }}\n");
-        text += "[output]\nanomaly_score = \"all\"\n";
+        let golden = folder();
+        let text = format!(
+            r#"
+loupe = 1
+[data]
+dataset = "mvtec-ad"
+root = "{}/data"
+references = {{ shots = 1 }}
+[stages]
+image = {{ prepare = "square", sizes = {sizes:?}, filter = "pillow-bicubic", normalize = "clip" }}
+all = {{ fusion = "sum", parts = {peaks:?} }}
+{stages}
+[output]
+anomaly_score = "all"
+"#,
+            golden.display()
+        );
         let pipeline = self.world.write("pixels.toml", text).display().to_string();
         let out = self.world.path("pixels-run");
         let ended = self.world.run(["run", &pipeline, "--out", &out.display().to_string()]);
@@ -163,7 +166,8 @@ both    = {{ weights = [{:?}, {weight:?}] }}
         }
     }
 
-    /// All numbers by their digest; the bytes before normalisation, where they are recorded, to see what departs.
+    /// All numbers by their digest; the bytes before normalisation, where they are recorded, to see
+    /// what departs.
     fn pixels_of(&mut self, name: &str, size: usize, pixels: &Array) {
         const MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
         const STD: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
@@ -203,7 +207,7 @@ both    = {{ weights = [{:?}, {weight:?}] }}
     }
 
     /// The unit embeddings of the sentences, and their means by label.
-    fn text(&mut self, variant: &Variant, stored: &Stored) {
+    fn text(&mut self, stored: &Stored) {
         for (stage, prompts, step) in [("says", "named", 1), ("tells", "generic", 9)] {
             let embeddings = unit(&stored.tensor(prompts, "text_embeddings", None, ""));
             let width = embeddings.shape[1];
@@ -211,13 +215,13 @@ both    = {{ weights = [{:?}, {weight:?}] }}
                 embeddings.values.chunks(width).step_by(step).flatten().copied().collect();
             let shape = vec![rows.len() / width, width];
             self.check(&format!("text.{prompts}"), &Array { shape, values: rows }, TENSOR);
-            let [(arrays, facts)] = stored.states(stage).try_into().expect("one text model a stage");
+            let [(arrays, facts)] =
+                stored.states(stage).try_into().expect("one text model a stage");
             let labels: Vec<bool> = serde_json::from_value(facts["anomalous"].clone()).unwrap();
             let means = [false, true].map(|label| mean(&arrays["embeddings"], &labels, label));
             let means = Array { shape: vec![2, width], values: means.concat() };
             self.check(&format!("text.{prompts}.means"), &means, TENSOR);
         }
-        assert!(!variant.text_model.is_empty());
     }
 
     /// The memory bank of the smallest size: which references were chosen, in their order.
@@ -237,9 +241,9 @@ both    = {{ weights = [{:?}, {weight:?}] }}
         let name = variant.name;
         for (i, image) in images.iter().enumerate() {
             for size in self.model.sizes {
-                for stage in ["tells", "differs"] {
+                for (stage, tolerance) in [("tells", PROBABILITY), ("differs", TENSOR)] {
                     let got = stored.tensor(stage, "patch_scores", Some(*size), image);
-                    self.check(&format!("{name}.{stage}@{size}.{i}"), &got, TENSOR);
+                    self.check(&format!("{name}.{stage}@{size}.{i}"), &got, tolerance);
                 }
             }
         }
@@ -258,13 +262,16 @@ both    = {{ weights = [{:?}, {weight:?}] }}
         let maps = out.maps();
         self.check(&format!("{name}.{map}"), &maps, TENSOR);
         let eight_bit = |value: &f64| (value.clamp(0.0, 1.0) * 255.0).trunc();
-        let bytes =
-            Array { shape: maps.shape.clone(), values: maps.values.iter().map(eight_bit).collect() };
+        let bytes = Array {
+            shape: maps.shape.clone(),
+            values: maps.values.iter().map(eight_bit).collect(),
+        };
         let key = format!("{name}.{map}.u8");
         self.check(&key, &bytes, EIGHT_BIT);
         let scores = out.scores();
         self.check(&format!("{name}.{score}"), &scores, SCORES);
-        // A cell that truncation moved by 1 is a stretch of pixels at 448 x 448, whose rank it moves too.
+        // A cell that truncation moved by 1 is a stretch of pixels at 448 x 448, whose rank it
+        // moves too.
         let same = bytes == *self.recorded.get(&key);
         for protocol in ["fade-448-u8", "native"] {
             let tolerance = match (protocol, same) {
@@ -283,6 +290,17 @@ both    = {{ weights = [{:?}, {weight:?}] }}
         }
     }
 
+    /// Maps at their images' own sizes; of each, every seventh row and column is recorded.
+    fn full_maps(&mut self, name: &str, map: &str, score: &str) {
+        self.loupe(name, map, score, &["--save", "maps"]);
+        for (i, full) in self.out(name, map).each_map().into_iter().enumerate() {
+            let shape = [&full.shape[..], &[1]].concat();
+            let mut some = every(&Array { shape, values: full.values }, 7);
+            some.shape.truncate(2);
+            self.check(&format!("{name}.{map}.full.{i}"), &some, TENSOR);
+        }
+    }
+
     /// Panics if a value departs, or if one was recorded and never compared.
     pub fn finish(self) {
         self.compared.finish();
@@ -290,6 +308,31 @@ both    = {{ weights = [{:?}, {weight:?}] }}
         let left: Vec<_> = left.into_iter().filter(|name| !name.contains(".stretched.")).collect();
         assert_eq!(left, Vec::<&str>::new(), "recorded, but never compared");
     }
+}
+
+/// Map and score of FADE's modes `both`, `language` and `vision`. With no shots its score `both` is
+/// the words' alone.
+fn modes(variant: &Variant) -> [(&'static str, &'static str); 3] {
+    let both = if variant.shots == 0 { "says" } else { "verdict" };
+    [("both", both), ("language", "says"), ("vision", "peak")]
+}
+
+fn pixel_stages(size: usize) -> String {
+    format!(
+        r#"
+[stages.pixels{size}]
+fusion = "sum"
+parts = "image@{size}"
+[stages.rows{size}]
+scorer = "nearest"
+query = "pixels{size}"
+rows = "pixels{size}"
+fit_on = "references"
+[stages.peak{size}]
+pool = "max"
+of = "rows{size}"
+"#
+    )
 }
 
 /// `clip` or `gem`, for an output of the encoder.
@@ -300,9 +343,9 @@ fn kind(value: &str) -> &str {
 /// Every `step`-th row and column of a grid of tokens.
 fn every(grid: &Array, step: usize) -> Array {
     let [height, width, d] = grid.shape[..] else { panic!("{:?} is no grid", grid.shape) };
-    let places = (0..height).step_by(step).flat_map(|row| {
-        (0..width).step_by(step).map(move |column| (row * width + column) * d)
-    });
+    let places = (0..height)
+        .step_by(step)
+        .flat_map(|row| (0..width).step_by(step).map(move |column| (row * width + column) * d));
     let values = places.flat_map(|start| grid.values[start..start + d].to_vec()).collect();
     Array { shape: vec![height.div_ceil(step), width.div_ceil(step), d], values }
 }

@@ -1,4 +1,5 @@
-//! When is a value the recorded one? The table of tolerances, and the test of the test beside each comparison.
+//! When is a value the recorded one? The table of tolerances, and the test of the test beside each
+//! comparison.
 
 use crate::recorded::Array;
 
@@ -9,6 +10,8 @@ pub enum Tolerance {
     Equal,
     /// Tokens, embeddings, maps: the largest difference over the recorded values' root mean square.
     Rms(f64),
+    /// Probabilities, by the logit behind them; f32 rounds near 1.
+    Logit(f64),
     /// Image scores, metrics: the largest difference, and the median of all.
     Absolute { max: f64, median: f64 },
     /// 8-bit maps: off by 1 where truncation has an edge, in at most this share of the cells.
@@ -17,6 +20,8 @@ pub enum Tolerance {
 
 /// Tokens, embeddings and maps in f32.
 pub const TENSOR: Tolerance = Tolerance::Rms(2e-5);
+/// Probabilities of single tokens: 1e-4 in their logits.
+pub const PROBABILITY: Tolerance = Tolerance::Logit(1e-4);
 pub const SCORES: Tolerance = Tolerance::Absolute { max: 1e-5, median: 1e-6 };
 pub const EIGHT_BIT: Tolerance = Tolerance::EightBit { share: 0.002 };
 /// Metrics of maps that are ours.
@@ -24,56 +29,69 @@ pub const METRIC: Tolerance = Tolerance::Absolute { max: 1e-5, median: 1e-5 };
 /// Metrics of the recorded maps, against scikit-learn.
 pub const METRIC_OF_RECORDED: Tolerance = Tolerance::Absolute { max: 1e-9, median: 1e-9 };
 
-/// How much of the tolerance a value uses up, 0..=1. Errors: it is not the recorded one; says where.
+pub const ALL: [Tolerance; 7] =
+    [Tolerance::Equal, TENSOR, PROBABILITY, SCORES, EIGHT_BIT, METRIC, METRIC_OF_RECORDED];
+
+/// How much of the tolerance a value uses up, 0..=1. Errors: it is not the recorded one; says
+/// where.
 pub fn compare(got: &Array, want: &Array, tolerance: Tolerance) -> Result<f64, String> {
     if got.shape != want.shape {
         return Err(format!("has the shape {:?}, recorded is {:?}", got.shape, want.shape));
     }
-    let apart = |i: usize| (got.values[i] - want.values[i]).abs();
-    let mut apart: Vec<(f64, usize)> = (0..want.values.len()).map(|i| (apart(i), i)).collect();
-    apart.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let Some(&(largest, at)) = apart.first() else { return Ok(0.0) };
-    let n = apart.len() as f64;
-    let square = want.values.iter().map(|value| value * value).sum::<f64>();
-    let used = match tolerance {
-        Tolerance::Equal => if largest == 0.0 { 0.0 } else { f64::INFINITY },
-        Tolerance::Rms(limit) => largest / (square / n).sqrt().max(1e-30) / limit,
-        Tolerance::Absolute { max, median } => {
-            (largest / max).max(apart[apart.len() / 2].0 / median)
-        }
+    let allowed = allowed(want, tolerance);
+    let used = |at: usize| {
+        let apart = (got.values[at] - want.values[at]).abs();
+        (if apart == 0.0 { 0.0 } else { apart / allowed[at] }, at)
+    };
+    let mut used: Vec<(f64, usize)> = (0..want.values.len()).map(used).collect();
+    used.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let Some(&(largest, at)) = used.first() else { return Ok(0.0) };
+    let whole = match tolerance {
+        Tolerance::Absolute { max, median } => used[used.len() / 2].0 * max / median,
+        // One cell is always allowed: a small map has few.
         Tolerance::EightBit { share } => {
-            let n_off = apart.iter().filter(|(apart, _)| *apart > 0.0).count();
-            // One cell is always allowed: a small map has few.
-            if largest > 1.0 { f64::INFINITY } else { n_off as f64 / (share * n).max(1.0) }
+            let n_off = used.iter().filter(|(used, _)| *used > 0.0).count();
+            n_off as f64 / (share * used.len() as f64).max(1.0)
         }
+        _ => 0.0,
     };
     // A difference that is no number is no agreement.
-    if used <= 1.0 {
-        return Ok(used);
+    if largest <= 1.0 && whole <= 1.0 {
+        return Ok(largest.max(whole));
     }
     Err(format!(
-        "is {:.9} at {:?} where {:.9} is recorded: {used:.3} times what {tolerance:?} allows",
+        "is {:.9} at {:?} where {:.9} is recorded: {largest:.3} times (all values: {whole:.3}) \
+         what {tolerance:?} allows",
         got.values[at],
         position(at, &want.shape),
         want.values[at],
     ))
 }
 
-/// Changes recorded values, one at a time, by ten times their tolerance; each must be noticed.
-pub fn would_notice(got: &Array, want: &Array, tolerance: Tolerance) -> Result<(), String> {
+/// How far each value may lie from the recorded one.
+fn allowed(want: &Array, tolerance: Tolerance) -> Vec<f64> {
     let n = want.values.len();
-    let mean_square = want.values.iter().map(|value| value * value).sum::<f64>() / n.max(1) as f64;
-    let change = 10.0 * match tolerance {
-        Tolerance::Equal => 0.1,
-        Tolerance::Rms(limit) => limit * mean_square.sqrt(),
+    let square: f64 = want.values.iter().map(|value| value * value).sum();
+    let each = |value: &f64| match tolerance {
+        Tolerance::Equal => 0.0,
+        Tolerance::Rms(limit) => limit * (square / n as f64).sqrt(),
+        Tolerance::Logit(limit) => limit * value * (1.0 - value) + f64::from(f32::EPSILON),
         Tolerance::Absolute { max, .. } => max,
         Tolerance::EightBit { .. } => 1.0,
     };
-    for at in (0..n).step_by((n / 16).max(1)) {
+    want.values.iter().map(each).collect()
+}
+
+/// Changes recorded values, one at a time, by ten times their tolerance; each must be noticed.
+pub fn would_notice(got: &Array, want: &Array, tolerance: Tolerance) -> Result<(), String> {
+    let allowed = allowed(want, tolerance);
+    for at in (0..allowed.len()).step_by((allowed.len() / 16).max(1)) {
+        let change = if tolerance == Tolerance::Equal { 1.0 } else { 10.0 * allowed[at] };
         let mut changed = want.clone();
         changed.values[at] += change;
         if compare(got, &changed, tolerance).is_ok() {
-            return Err(format!("a change of {change} at {:?} is not noticed", position(at, &want.shape)));
+            let place = position(at, &want.shape);
+            return Err(format!("hides a change of {change} in what is recorded at {place:?}"));
         }
     }
     Ok(())
@@ -111,7 +129,11 @@ impl Comparison {
         let mut worst: Vec<(String, f64, usize)> = Vec::new();
         for (what, result) in &self.lines {
             // `few.tells@48.3` and `few.tells@80.0` are one line of the summary.
-            let stage = what.split('@').next().unwrap_or(what).trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+            let stage = what
+                .split('@')
+                .next()
+                .unwrap_or(what)
+                .trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
             let used = result.as_ref().copied().unwrap_or(f64::INFINITY);
             match worst.iter_mut().find(|(name, ..)| name == stage) {
                 Some((_, most, n)) => (*most, *n) = (most.max(used), *n + 1),

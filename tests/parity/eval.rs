@@ -1,4 +1,5 @@
-//! The metrics alone: `loupe eval` on the recorded maps, so that nothing before them can hide in their tolerance.
+//! The metrics alone: `loupe eval` on the recorded maps, so that nothing before them can hide in
+//! their tolerance.
 
 use std::path::{Path, PathBuf};
 
@@ -41,7 +42,8 @@ pub fn check(model: &Model, variants: &[&Variant]) {
         }
     }
     world.write("scores.csv", scores);
-    // Where maps are resized to their masks in floating point, equal numbers may fall apart by a rounding.
+    // Where maps are resized to their masks in floating point, equal numbers may fall apart by a
+    // rounding.
     let resized = Tolerance::Absolute { max: 1e-6, median: 1e-6 };
     let mut compared = Comparison::default();
     for (maps, protocol, recorded_as, scored, tolerance) in [
@@ -100,7 +102,8 @@ fn images() -> Vec<Image> {
 fn masks(to: &Path, images: &[Image]) {
     let from = folder().join("data").join(CLASS).join("ground_truth");
     for image in images {
-        let file = |root: &Path| PathBuf::from(format!("{}/{}_mask.png", root.display(), image.name));
+        let file =
+            |root: &Path| PathBuf::from(format!("{}/{}_mask.png", root.display(), image.name));
         let mask = file(&to.join("ground_truth"));
         std::fs::create_dir_all(mask.parent().unwrap()).unwrap();
         if file(&from).is_file() {

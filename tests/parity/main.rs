@@ -1,9 +1,10 @@
-//! Parity of the whole chain: FADE as the built program and its plugins run it, against gem-torch 1.0.1, open_clip 2.24.0,
-//! OpenCV, torchvision and scikit-learn, at every stage. The recorded values and the script that recorded them are
-//! `tests/golden/fade`; parity of single modules is tested in their own crates.
+//! Parity of the whole chain: FADE as the built program and its plugins run it, against gem-torch
+//! 1.0.1, open_clip 2.24.0, OpenCV, torchvision and scikit-learn, at every stage. The recorded
+//! values and the script that recorded them are `tests/golden/fade`; parity of single modules is
+//! tested in their own crates.
 //!
-//! Grids are square in all of it: `prepare` makes squares, as FADE does. Another shape of grid is held against
-//! gem-torch in the encoder's own crate, where images need no pipeline.
+//! Grids are square in all of it: `prepare` makes squares, as FADE does. Another shape of grid is
+//! held against gem-torch in the encoder's own crate, where images need no pipeline.
 
 mod chain;
 mod compare;
@@ -80,6 +81,29 @@ fn at_240_and_448_pixels_with_quick_gelu_too() {
     chain.pixels();
     chain.run(&FEW);
     chain.finish();
+}
+
+/// The test of the tests on the recorded values alone; each comparison above is put to it with the
+/// program's values.
+#[test]
+fn a_recorded_value_changed_by_ten_times_its_tolerance_is_noticed() {
+    for model in [SMALL, WIDE] {
+        let recorded = recorded::Recorded::read(model.name);
+        for name in recorded.names("") {
+            let array = recorded.get(name);
+            let is_probability = array.values.iter().all(|value| (0.0..=1.0).contains(value));
+            let is_zero = array.values.iter().all(|value| *value == 0.0);
+            for tolerance in compare::ALL {
+                if tolerance == compare::PROBABILITY && !is_probability
+                    || tolerance == compare::TENSOR && is_zero
+                {
+                    continue;
+                }
+                assert_eq!(compare::compare(array, array, tolerance), Ok(0.0), "{name}");
+                assert_eq!(compare::would_notice(array, array, tolerance), Ok(()), "{name}");
+            }
+        }
+    }
 }
 
 #[test]

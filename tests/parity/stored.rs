@@ -1,4 +1,5 @@
-//! What the program left behind: values of stages in the cache's HDF5 files, maps, scores and metrics in the run folder.
+//! What the program left behind: values of stages in the cache's HDF5 files, maps, scores and
+//! metrics in the run folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -55,7 +56,10 @@ impl Stored {
         for (image, values) in images.iter().zip(values.chunks(each)) {
             let name = (stage.clone(), value.clone(), size, image.to_string());
             let array = Array { shape: shape.clone(), values: values.to_vec() };
-            assert!(self.tensors.insert(name, array).is_none(), "two of {stage}.{value} of {image}");
+            assert!(
+                self.tensors.insert(name, array).is_none(),
+                "two of {stage}.{value} of {image}"
+            );
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! The model of `tests/golden/fade`: its weights follow a rule, so that none is stored. `weights.py` there says it in words.
+//! The model of `tests/golden/fade`: its weights follow a rule, so that none is stored.
+//! `weights.py` there says it in words.
 
 use std::path::Path;
 
@@ -40,9 +41,10 @@ fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
     let is_norm = name.rsplit('.').nth(1).is_some_and(|module| module.starts_with("ln_"));
     let right = ["visual.proj", "text_projection"].contains(&name);
     let n_inputs: usize = if right { shape[0] } else { shape[1..].iter().product() };
+    let gain = if name == "visual.conv1.weight" { 2.0 } else { 1.0 };
     let outlier = match name {
-        "visual.ln_pre.weight" => 16.0,
-        "visual.ln_post.weight" => 1.0 / 16.0,
+        "visual.ln_pre.weight" => 8.0,
+        "visual.ln_post.weight" => 1.0 / 8.0,
         _ => 1.0,
     };
     let scaled = |element: usize| {
@@ -54,7 +56,7 @@ fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
         } else if name.ends_with("embedding") || name == "token_embedding.weight" {
             u
         } else {
-            u * (3.0 / n_inputs as f64).sqrt()
+            u * gain * (3.0 / n_inputs as f64).sqrt()
         }
     };
     (0..shape.iter().product()).map(|element| scaled(element) as f32).collect()

@@ -17,7 +17,7 @@ root       = "${LOUPE_DEMO_DATA}"
 references = { shots = 1, seed = 0, select = "seeded" }
 [stages]
 image    = { prepare = "square", sizes = [32, 48, 64], normalize = "clip" }
-clip     = { encoder = "gem", image = "image", model = "tiny.json", weights = "random" }
+clip     = { encoder = "gem", image = "image", model = "tiny.json", weights = "random", blocks = 2 }
 words    = { prompts = "ensemble", sets = ["winclip"], wrap = "a photo of a {}.", embed_with = "clip" }
 says     = { scorer = "language", query = "clip.image_embedding@48", text = "words", scale = 100.0 }
 tells    = { scorer = "language", query = "clip.gem_patch_embeddings", text = "words", model = "softmax" }

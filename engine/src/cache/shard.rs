@@ -68,6 +68,8 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
 pub(super) fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
     fs::rename(temporary, path)?;
     for folder in path.ancestors().skip(1).take(2) {
+        // The folder above a relative path's first part has no name of its own.
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         File::open(folder)?.sync_all()?;
     }
     Ok(())
@@ -115,8 +117,15 @@ fn name(groups: &BTreeMap<GroupId<'_>, Rows<'_>>) -> String {
 
 fn write_temporary(path: &Path, groups: &BTreeMap<GroupId<'_>, Rows<'_>>) -> Result<(), String> {
     reserve(path, groups).map_err(|error| error.to_string())?;
-    let extents = write_structure(path, groups).map_err(|error| error.to_string())?;
+    let extents = write_structure(path, groups).map_err(|error| said(&error))?;
     write_rows(path, groups, extents).map_err(|error| error.to_string())
+}
+
+/// The system's words for a failed write. HDF5 hides them among its own, with a time and an address.
+fn said(error: &hdf5::Error) -> String {
+    let text = error.to_string();
+    let quoted = text.split_once("error message = '").and_then(|(_, rest)| rest.split_once('\''));
+    quoted.map_or_else(|| text.replace('\n', " "), |(cause, _)| cause.to_owned())
 }
 
 /// Writes and drops about as many bytes as the structure takes: a full disk or a size limit then

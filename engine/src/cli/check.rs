@@ -1,6 +1,6 @@
 //! `loupe check`, `loupe graph`, `loupe schema`: a pipeline looked at without running it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -71,7 +71,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     verdict.map_or(Ok(()), Err)
 }
 
-fn entry(file: &PathBuf, checked: &Checked, deny_warnings: bool) -> Entry {
+fn entry(file: &Path, checked: &Checked, deny_warnings: bool) -> Entry {
     let report = &checked.report;
     let n_warnings = report.count(Severity::Warning);
     let found = report.list.iter().map(|found| Found {
@@ -86,7 +86,7 @@ fn entry(file: &PathBuf, checked: &Checked, deny_warnings: bool) -> Entry {
         notes: found.notes.clone(),
     });
     Entry {
-        file: file.clone(),
+        file: file.to_owned(),
         ok: checked.pipeline.is_some() && !(deny_warnings && n_warnings > 0),
         n_errors: report.count(Severity::Error),
         n_warnings,

@@ -210,7 +210,9 @@ pub(crate) fn print(text: &str) -> Outcome {
 fn print_bytes(bytes: &[u8]) -> Outcome {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Exit::Failed(anyhow::anyhow!("cannot write to standard output: {error}")))
+        }
         _ => Ok(()),
     }
 }

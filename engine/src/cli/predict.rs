@@ -359,7 +359,7 @@ mod tests {
         }
         drop(sender);
         let cancel = AtomicBool::new(false);
-        let mut next = || next_line(&lines, &cancel).unwrap();
+        let next = || next_line(&lines, &cancel).unwrap();
         assert_eq!((next(), next(), next()), (Some("a.png".into()), Some("b.png".into()), None));
     }
 }

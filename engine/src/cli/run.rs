@@ -9,8 +9,8 @@ use loupe_datasets::Dataset;
 
 use super::{Common, Exit, Format, Outcome, parse_list, parse_set, print, print_json, setup};
 use crate::data;
-use crate::files::write_whole;
 use crate::experiment::{Cell, CellResult, Watch, facts, run_cell};
+use crate::files::write_whole;
 use crate::metrics::{ClassMetrics, Protocol, format_table, mean_over_classes};
 use crate::pipeline::model::{Pipeline, References};
 use crate::pipeline::show;
@@ -152,11 +152,13 @@ impl<'a> Study<'a> {
             Some(data) => data.references.clone(),
             None => return Vec::new(),
         };
-        let list = |list: &Option<List>, one: u64| list.as_ref().map_or(vec![one], |list| list.0.clone());
+        let list =
+            |list: &Option<List>, one: u64| list.as_ref().map_or(vec![one], |list| list.0.clone());
         let seeds = list(&arguments.seeds, base.seed);
         let mut cells = Vec::new();
         for shots in list(&arguments.shots, base.shots as u64) {
-            let with = |seed: &u64| References { shots: shots as usize, seed: *seed, ..base.clone() };
+            let with =
+                |seed: &u64| References { shots: shots as usize, seed: *seed, ..base.clone() };
             cells.extend(seeds.iter().map(with));
         }
         cells
@@ -198,10 +200,11 @@ impl<'a> Study<'a> {
     }
 
     fn say(&self, common: &Common, result: &CellResult, path: &Path, several: bool) -> Outcome {
-        let tables: Vec<Vec<ClassMetrics>> = result.rows.iter().map(|rows| with_mean(rows)).collect();
+        let tables: Vec<Vec<ClassMetrics>> =
+            result.rows.iter().map(|rows| with_mean(rows)).collect();
         match (common.format, several) {
             (Format::Table, false) => {
-                println!("setting: {}", self.setting());
+                print(&format!("setting: {}\n", self.setting()))?;
                 for rows in tables.iter().filter(|rows| !rows.is_empty()) {
                     print(&format!("{}\n", format_table(rows)))?;
                 }
@@ -218,12 +221,7 @@ impl<'a> Study<'a> {
     }
 
     /// Mean and spread over the cells, printed and written beside their folders.
-    fn summarise(
-        &self,
-        common: &Common,
-        arguments: &Arguments,
-        cells: &[SummaryCell],
-    ) -> Outcome {
+    fn summarise(&self, common: &Common, arguments: &Arguments, cells: &[SummaryCell]) -> Outcome {
         let summary = summary_table(cells);
         let folder = arguments.out.clone().unwrap_or_else(|| PathBuf::from("runs"));
         let file = |end: &str| folder.join(format!("{}-summary.{end}", self.name));

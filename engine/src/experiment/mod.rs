@@ -10,9 +10,7 @@ use loupe_datasets::{Dataset, Sample};
 use thiserror::Error;
 
 pub use facts::facts;
-pub use record::{
-    CellFacts, ClassRecord, FileFacts, ImageRecord, PluginFacts, ReferenceRecord,
-};
+pub use record::{CellFacts, ClassRecord, FileFacts, ImageRecord, PluginFacts, ReferenceRecord};
 
 use crate::data::{self, DataError};
 use crate::eval::{AnomalyMap, ClassEvaluator, EvalError};
@@ -80,7 +78,8 @@ pub fn run_cell(
     folder: &mut RunFolder,
     watch: &mut dyn Watch,
 ) -> Result<CellResult, ExperimentError> {
-    let mut result = CellResult { rows: vec![Vec::new(); cell.protocols.len()], ..Default::default() };
+    let mut result =
+        CellResult { rows: vec![Vec::new(); cell.protocols.len()], ..Default::default() };
     for class in &cell.dataset.classes {
         let prepared = data::class_images(class, &cell.references);
         let (images, samples) = prepared
@@ -91,7 +90,8 @@ pub fn run_cell(
         match run_class(cell, run, &samples, folder, watch) {
             Ok(record) => {
                 result.n_images += record.images.len();
-                result.n_from_cache += record.images.iter().filter(|image| image.from_cache).count();
+                result.n_from_cache +=
+                    record.images.iter().filter(|image| image.from_cache).count();
                 for (rows, row) in result.rows.iter_mut().zip(&record.metrics) {
                     rows.push(row.clone());
                 }
@@ -134,16 +134,19 @@ fn run_class(
             Some(map) if masked => {
                 measure(cell, &class.name, sample, image, &scored, map, &mut evaluator)?;
             }
-            _ => evaluator.push_score(&sample.name, score(&scored, map.as_ref()), sample.anomalous)?,
+            _ => evaluator.push_score(
+                &sample.name,
+                score(&scored, map.as_ref()),
+                sample.anomalous,
+            )?,
         }
-        let map = map.map(|map| save(cell, folder, &class.name, sample, image, &map)).transpose()?;
+        let map =
+            map.map(|map| save(cell, folder, &class.name, sample, image, &map)).transpose()?;
         images.push(record_of(sample, &scored, map));
         watch.image();
     }
-    let reference = |image: &Image| ReferenceRecord {
-        name: image.name.clone(),
-        blake3: hex(&image.digest),
-    };
+    let reference =
+        |image: &Image| ReferenceRecord { name: image.name.clone(), blake3: hex(&image.digest) };
     Ok(ClassRecord {
         class: class.name.clone(),
         display: class.display.clone(),
@@ -192,7 +195,8 @@ fn measure(
         image: sample.name.clone(),
         source,
     };
-    let mask = read_mask(sample, cell.dataset.mask_above).transpose()?.transpose().map_err(of_image)?;
+    let mask =
+        read_mask(sample, cell.dataset.mask_above).transpose()?.transpose().map_err(of_image)?;
     let native = match &mask {
         Some(mask) => [mask.height, mask.width],
         None => {

@@ -132,8 +132,20 @@ impl<'a> Typer<'a> {
 
     /// `taps` and `at` of a fusion. `None`: something is wrong.
     fn stand_on_taps(&mut self, draft: &Draft, typed: &mut Typed) -> Option<()> {
+        let (called, stream) = (draft.called(), draft.stream());
         let (name, at) = match (&draft.taps, &draft.tap_list) {
+            (None, None) if stream.is_some_and(|port| !port.optional) => {
+                let message = format!("{called} works between taps, but does not say of what");
+                let hint = "add `taps = \"ENCODER\", at = [..]`, an encoder stage and its taps";
+                self.found.push(Diagnostic::error(draft.kind_at, message).hint(hint));
+                return None;
+            }
             (None, None) => return Some(()),
+            (Some((_, at)), _) if stream.is_none() => {
+                let message = format!("fusion `{}` does not work between taps", draft.component);
+                self.found.push(Diagnostic::error(*at, message).hint("leave out `taps` and `at`"));
+                return None;
+            }
             (Some((name, at)), _) => (name, *at),
             (None, Some((_, at))) => {
                 let message = format!("{} says `at` without `taps`", draft.called());

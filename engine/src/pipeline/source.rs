@@ -137,10 +137,14 @@ fn changes_kind(path: &str, below: &Table, above: &Table) -> bool {
 fn parse(text: &str, source: usize, report: &mut Report) -> Option<Table> {
     let (table, errors) = DeTable::parse_recoverable(text);
     // What follows a first mistake of syntax is mostly its echo.
-    for error in errors.first() {
+    if let Some(error) = errors.first() {
         let span = error.span().unwrap_or(0..0);
         let at = At { source, start: span.start, end: span.end };
-        report.push(Diagnostic::error(at, format!("not TOML: {}", error.message())));
+        let found = Diagnostic::error(at, format!("not TOML: {}", error.message()));
+        report.push(match error.message().contains("inline table") {
+            true => found.hint("the table in braces before it may lack its `}`"),
+            false => found,
+        });
     }
     errors.is_empty().then(|| tree::from_table(table.get_ref(), source, 0))
 }

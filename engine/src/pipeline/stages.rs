@@ -86,6 +86,12 @@ impl Draft {
         })
     }
 
+    /// Where a fusion reads what flows between two taps.
+    pub fn stream(&self) -> Option<&Port> {
+        let mut ports = self.ports.iter().filter(|_| self.kind == "fusion");
+        ports.find(|port| port.name == "stream" && port.verb == Verb::Tap && !port.output)
+    }
+
     pub fn wire(&self, key: &str) -> Option<&Wire> {
         self.wires.iter().find(|wire| wire.key == key)
     }

@@ -65,7 +65,10 @@ impl Instance {
     /// Errors: `Input` before the call, `Output` after it, the component's own, `Poisoned` after a
     /// panic.
     pub fn run(&self, inputs: &[(u32, Value)], wanted: &[u32]) -> Result<Outputs, PluginError> {
-        let verb = CallVerb { word: run_word(self.info().kind), reads: RUN, writes: RUN };
+        let kind = self.info().kind;
+        // A fusion that stands on taps is run once a tap, with the stream beside its other inputs.
+        let ports = if kind == Kind::Fusion { FUSE } else { RUN };
+        let verb = CallVerb { word: run_word(kind), reads: ports, writes: ports };
         let mask = self.core.mask(&verb, wanted)?;
         let Some(run) = self.core.component.verbs.run else {
             return Err(absent(place(self.info(), verb.word)));
@@ -144,6 +147,7 @@ pub(super) fn facts(
 }
 
 pub(super) const RUN: &[Verb] = &[Verb::Run];
+const FUSE: &[Verb] = &[Verb::Run, Verb::Tap];
 const TEXT: &[Verb] = &[Verb::EncodeText];
 
 /// A function of a component and the ports it works on.

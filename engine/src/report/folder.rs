@@ -105,7 +105,10 @@ impl RunFolder {
         }
         let below = self.names.path(class, "npy").with_extension("");
         let maps = self.maps.entry(class.to_owned()).or_default();
-        let file = Path::new("maps").join(below).join(maps.names.path(image, "npy"));
+        // Names start with the class where the data set's tree does; the folder has it already.
+        let inner = image.strip_prefix(class).and_then(|rest| rest.strip_prefix('/'));
+        let file =
+            Path::new("maps").join(below).join(maps.names.path(inner.unwrap_or(image), "npy"));
         let path = self.path.join(&file);
         write_soon(&path, &npy_f32(&map_hw, map))?;
         self.unsynced.push(path);

@@ -21,8 +21,8 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use folder::{PictureOptions, RunFolder};
-pub use toml_text::as_toml;
 pub use summary::{Summary, SummaryCell, summary_table};
+pub use toml_text::as_toml;
 
 use crate::files::WriteError;
 

@@ -93,12 +93,7 @@ pub fn class_page(
             Ok(tiles) => (tiles, None),
             Err(why) => (Vec::new(), Some(why)),
         };
-        Shown {
-            name: image.name.clone(),
-            score: image.anomaly_score,
-            tiles,
-            note,
-        }
+        Shown { name: image.name.clone(), score: image.anomaly_score, tiles, note }
     };
     let groups = choose(record).into_iter().filter(|group| !group.1.is_empty());
     let groups =

@@ -18,7 +18,9 @@ pub fn as_toml(value: &Value) -> String {
 /// Plain keys first: TOML gives a key to the last header above it.
 fn write_table(table: &Map<String, Value>, path: &str, text: &mut String) {
     let mut tables = Vec::new();
-    for (key, value) in table {
+    // A pipeline's version comes first.
+    let (first, others): (Vec<_>, Vec<_>) = table.iter().partition(|(key, _)| *key == "loupe");
+    for (key, value) in first.into_iter().chain(others) {
         let name = toml_key(key);
         match value {
             Value::Null => {}

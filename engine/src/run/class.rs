@@ -100,10 +100,13 @@ impl<'e> ClassRun<'e> {
         let output = &self.engine.pipeline.output;
         let anomaly_map =
             output.anomaly_map.as_ref().map(|value| self.value(image, value)).transpose()?;
-        let score = output.anomaly_score.as_ref().map(|value| self.value(image, value)).transpose()?;
+        let score =
+            output.anomaly_score.as_ref().map(|value| self.value(image, value)).transpose()?;
         let score = score.map(|score| compute::scalar(&score)).transpose()?;
         let anomaly_score = self.hooked_score(anomaly_map.as_ref(), score)?;
+        // Images may come without end (`predict -`): what belonged to this one is forgotten.
         self.memo.clear();
+        self.call_keys.retain(|(_, _, digest), _| *digest != image.digest);
         self.observe_image(image, anomaly_score)?;
         Ok(Scored {
             anomaly_map,
@@ -130,7 +133,8 @@ impl<'e> ClassRun<'e> {
 
     fn observe_image(&self, image: &Image, score: Option<f64>) -> Result<(), RunError> {
         let Some(hooks) = &self.engine.hooks else { return Ok(()) };
-        let shown = json!({ "image": image.name, "class": self.class.name, "anomaly_score": score });
+        let shown =
+            json!({ "image": image.name, "class": self.class.name, "anomaly_score": score });
         Ok(hooks.observe("image", hooks::Shown::Value(shown))?)
     }
 
@@ -145,7 +149,11 @@ impl<'e> ClassRun<'e> {
             [label] => self.tensor(image, value.stage, &value.output, *label),
             labels => Err(self.broken(
                 value.stage,
-                format!("`{}` is a list of {} tensors where one is wanted", value.output, labels.len()),
+                format!(
+                    "`{}` is a list of {} tensors where one is wanted",
+                    value.output,
+                    labels.len()
+                ),
             )),
         }
     }
@@ -202,7 +210,10 @@ impl<'e> ClassRun<'e> {
 
     pub(super) fn call(&self, stage: usize, label: Label) -> Result<&'e Call, RunError> {
         self.engine.wiring[stage].run_of(label).ok_or_else(|| {
-            self.broken(stage, format!("no call makes the label `{}`", super::keys::label_text(label)))
+            self.broken(
+                stage,
+                format!("no call makes the label `{}`", super::keys::label_text(label)),
+            )
         })
     }
 
@@ -316,10 +327,10 @@ impl<'e> ClassRun<'e> {
     }
 
     pub(super) fn decode(&mut self, image: &Image) -> Result<Arc<Rgb>, RunError> {
-        if let Some((digest, rgb)) = &self.decoded {
-            if *digest == image.digest {
-                return Ok(rgb.clone());
-            }
+        if let Some((digest, rgb)) = &self.decoded
+            && *digest == image.digest
+        {
+            return Ok(rgb.clone());
         }
         let rgb = Arc::new(image.decode()?);
         self.decoded = Some((image.digest, rgb.clone()));
@@ -350,7 +361,7 @@ impl<'e> ClassRun<'e> {
             let Form::Tensor(label) = feed.form else { continue };
             let key = item_key(&self.call_key(image, feed.stage, label)?, &feed.output, label);
             let Some(tensor) = self.memo.get(&key) else { continue };
-            let bytes = tensor.data().len() * size_of::<f32>();
+            let bytes = size_of_val(tensor.data());
             if self.kept_bytes + bytes <= KEPT_BYTES {
                 self.kept_bytes += bytes;
                 self.kept.insert(key, tensor.clone());

@@ -139,8 +139,12 @@ fn stepped(
     let (Some(stream_in), stream_out) = (stream_port(info, false), stream_port(info, true)) else {
         return Err(run.broken(stage, "the fusion has no port `stream` to read".to_owned()));
     };
+    // What it emits at a tap may be declared with either verb; a rewritten stream is never optional.
     let mut ports = output_ports(info, Verb::Run, wanted);
-    ports.extend(stream_out);
+    ports.extend(output_ports(info, Verb::Tap, wanted));
+    if let Some(port) = stream_out.filter(|port| !ports.contains(port)) {
+        ports.push(port);
+    }
     let steps = Steps { taps: &taps.at, train: false, wanted: &[] };
     let (mut session, mut stream) = encoder.taps_open(steps, &images)?;
     let mut made = Made::new();
@@ -151,15 +155,16 @@ fn stepped(
         let label = Label { size: call.label.size, tap: Some(*tap) };
         let mut inputs = rest.clone();
         inputs.push((stream_in, stream_value(info, stream_in, label, &stream)));
-        let mut outputs = fusion.run(&inputs, &ports)?;
-        if let Some(rewritten) = stream_out.and_then(|port| outputs.take(port)) {
-            if let Some((_, tensor)) = rewritten.tensors().first() {
-                stream = (*tensor).clone();
+        for (port, value) in &fusion.run(&inputs, &ports)?.values {
+            let name = port_name(info, *port);
+            for (_, tensor) in value.tensors() {
+                if Some(*port) == stream_out {
+                    stream = tensor.clone();
+                }
+                if wanted.contains(&name) {
+                    made.push((name.clone(), label, tensor.clone()));
+                }
             }
-        }
-        for (port, value) in &outputs.values {
-            let tensors = value.tensors();
-            made.extend(tensors.iter().map(|(_, tensor)| (port_name(info, *port), label, (*tensor).clone())));
         }
     }
     Ok(made)
@@ -188,7 +193,11 @@ pub(super) fn scalar(score: &Tensor) -> Result<f64, RunError> {
         [score] => Ok(f64::from(*score)),
         data => Err(RunError::Wiring {
             stage: "output.anomaly_score".to_owned(),
-            message: format!("wants one number an image, got {} (shape {:?})", data.len(), score.shape()),
+            message: format!(
+                "wants one number an image, got {} (shape {:?})",
+                data.len(),
+                score.shape()
+            ),
         }),
     }
 }

@@ -13,7 +13,7 @@ use super::wiring::{Wiring, wire};
 use super::{RunError, guard, keys};
 use crate::cache::{Cache, Dtype, Key, Meta, Mode, Stored};
 use crate::hooks::{Hooks, Limits};
-use crate::pipeline::model::{Component, Pipeline};
+use crate::pipeline::model::{Component, Pipeline, Stage};
 use crate::plugin::info::{Catalog, ComponentInfo, Kind};
 use crate::plugin::{Instance, Level, Loader, StageHost};
 
@@ -52,9 +52,11 @@ impl<'p> Engine<'p> {
         options: Options,
     ) -> Result<Engine<'p>, RunError> {
         let hooks = pipeline.hooks.as_deref().map(|path| load_hooks(path, pipeline)).transpose()?;
-        let stage_key = |stage: &crate::pipeline::model::Stage| {
+        let stage_key = |stage: &Stage| {
             let hooked = hooks.as_ref().filter(|hooks| hooks.has(&hook("after", &stage.name)));
-            keys::stage_key(stage, loader, hooked.map(Hooks::digest))
+            let stored = stored_type(pipeline, stage);
+            let digest = hooked.map(Hooks::digest);
+            keys::stage_key(stage, loader, digest, stored, pipeline.run.seed)
         };
         let keys = pipeline.stages.iter().map(stage_key).collect::<Result<Vec<_>, _>>()?;
         let pool = rayon::ThreadPoolBuilder::new()
@@ -129,17 +131,7 @@ impl<'p> Engine<'p> {
 
     /// The stored type of a stage's outputs, `None` where they are not stored.
     pub(super) fn dtype(&self, stage: usize) -> Option<Dtype> {
-        let run = &self.pipeline.run;
-        let described = &self.pipeline.stages[stage];
-        let feature = match &described.component {
-            Component::Plugin { kind: Kind::Encoder, .. } => true,
-            _ => described.taps.is_some(),
-        };
-        match if feature { run.cache_features.as_str() } else { run.cache_stages.as_str() } {
-            "f32" => Some(Dtype::F32),
-            "f16" => Some(Dtype::F16),
-            _ => None,
-        }
+        stored_type(self.pipeline, &self.pipeline.stages[stage])
     }
 
     /// Keeps a value. A cache that cannot be written is said once and does not stop the run.
@@ -175,6 +167,18 @@ impl<'p> Engine<'p> {
     pub fn parallel(&self, n: usize, body: &(dyn Fn(usize) + Sync)) {
         use rayon::prelude::*;
         self.pool.install(|| (0..n).into_par_iter().for_each(body));
+    }
+}
+
+/// Encoders and fusions on their taps make features; everything else makes stage outputs.
+fn stored_type(pipeline: &Pipeline, stage: &Stage) -> Option<Dtype> {
+    let encoder = matches!(stage.component, Component::Plugin { kind: Kind::Encoder, .. });
+    let run = &pipeline.run;
+    let feature = encoder || stage.taps.is_some();
+    match if feature { run.cache_features.as_str() } else { run.cache_stages.as_str() } {
+        "f32" => Some(Dtype::F32),
+        "f16" => Some(Dtype::F16),
+        _ => None,
     }
 }
 

@@ -19,14 +19,20 @@ pub(super) fn images(run: &ClassRun<'_>, stage: usize) -> Result<Vec<Image>, Run
         Some(FitOn::TestSet) => Ok(run.class.tests.clone()),
         Some(FitOn::Inputs) | None => Ok(Vec::new()),
         Some(other) => {
-            Err(RunError::FitOn { stage: described.name.clone(), fit_on: format!("{other:?}") })
+            let word = serde_json::to_value(other).unwrap_or_default();
+            let fit_on = word.as_str().unwrap_or("something").to_owned();
+            Err(RunError::FitOn { stage: described.name.clone(), fit_on })
         }
     }
 }
 
 impl ClassRun<'_> {
     /// The instance that runs a call: the stage's own, or one with the state of its fit in it.
-    pub(super) fn instance(&mut self, stage: usize, label: Label) -> Result<Arc<Instance>, RunError> {
+    pub(super) fn instance(
+        &mut self,
+        stage: usize,
+        label: Label,
+    ) -> Result<Arc<Instance>, RunError> {
         let engine = self.engine;
         let Some(fit) = engine.wiring[stage].fit_of(label) else {
             return engine.instance(stage);

@@ -11,7 +11,7 @@ use super::engine::Engine;
 use super::wiring::{Call, Feed, Form};
 use crate::cache::{Fingerprint, KeyBuilder};
 use crate::pipeline::model::Label;
-use crate::plugin::info::{ComponentInfo, Port, ValueKind, Verb};
+use crate::plugin::info::{ComponentInfo, Kind, Port, ValueKind, Verb};
 use crate::plugin::{Instance, PluginError, Sentence, Tensor, Value};
 
 /// Side of every grid and the length of every unnamed dimension in the probe.
@@ -36,6 +36,8 @@ pub(super) fn compare(
         return Ok(());
     }
     let outputs = probe(engine, stage, info, instance);
+    // A component that was told to stop gave no answer to remember.
+    engine.stop_if_cancelled()?;
     let mut binaries = Vec::new();
     if let Some(known) = known {
         if known.outputs != outputs {
@@ -56,12 +58,7 @@ pub(super) fn compare(
 }
 
 /// Digest of everything the component gives for the probe. A refusal is an output too: its message counts.
-fn probe(
-    engine: &Engine<'_>,
-    stage: usize,
-    info: &ComponentInfo,
-    instance: &Instance,
-) -> [u8; 32] {
+fn probe(engine: &Engine<'_>, stage: usize, info: &ComponentInfo, instance: &Instance) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     match verbs(engine, stage, info, instance) {
         Ok(values) => values.iter().for_each(|value| hash(&mut hasher, value)),
@@ -92,12 +89,17 @@ fn verbs(
         }
         None => None,
     };
-    let ports = info.ports.iter().filter(|port| port.output && port.verb == Verb::Run);
-    let wanted: Vec<u32> = ports.map(|port| port.index).collect();
+    let written = |port: &&Port| port.output && (port.verb == Verb::Run || is_stepped(info, port));
+    let wanted: Vec<u32> = info.ports.iter().filter(written).map(|port| port.index).collect();
     let inputs = inputs(engine, stage, info, call, Verb::Run);
     let outputs = loaded.as_ref().unwrap_or(instance).run(&inputs, &wanted)?;
     values.extend(outputs.values.into_iter().map(|(_, value)| value));
     Ok(values)
+}
+
+/// What a fusion reads and writes between taps passes through its one verb; an encoder's taps have verbs of their own.
+fn is_stepped(info: &ComponentInfo, port: &Port) -> bool {
+    info.kind == Kind::Fusion && port.verb == Verb::Tap
 }
 
 fn inputs(
@@ -111,7 +113,7 @@ fn inputs(
         call.feeds.iter().map(|feed| (feed.port, value(engine, stage, info, feed))).collect();
     // What the engine feeds by itself: a generator's class name, a stepped fusion's stream.
     for port in info.ports.iter().filter(|port| !port.output && !port.optional) {
-        let by_engine = port.verb == verb || port.verb == Verb::Tap;
+        let by_engine = port.verb == verb || (verb == Verb::Run && is_stepped(info, port));
         if by_engine && !inputs.iter().any(|(given, _)| *given == port.index) {
             let feed = Feed { port: port.index, stage, output: String::new(), form: Form::Class };
             inputs.push((port.index, value(engine, stage, info, &feed)));
@@ -161,11 +163,8 @@ fn tensor(
 fn dim(engine: &Engine<'_>, stage: usize, name: &str, label: Label) -> usize {
     let described = &engine.pipeline.stages[stage];
     let encoder = described.taps.as_ref().map(|taps| &engine.pipeline.stages[taps.encoder].facts);
-    let known = described
-        .facts
-        .dims
-        .get(name)
-        .or_else(|| encoder.and_then(|facts| facts.dims.get(name)));
+    let known =
+        described.facts.dims.get(name).or_else(|| encoder.and_then(|facts| facts.dims.get(name)));
     match (name, known, name.parse::<usize>()) {
         (_, Some(known), _) => *known,
         (_, _, Ok(fixed)) => fixed,

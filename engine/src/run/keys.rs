@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::RunError;
 use super::wiring::{Call, Feed, Form};
-use crate::cache::{Key, KeyBuilder};
+use crate::cache::{Dtype, Key, KeyBuilder};
 use crate::pipeline::model::{Component, Label, Stage, pointer};
 use crate::plugin::info::{Catalog, ComponentInfo};
 
@@ -27,23 +27,29 @@ pub fn numerics() -> &'static str {
     "f32-portable"
 }
 
-/// Key of what a stage is, whatever it is given.
+/// Key of what a stage is, whatever it is given. `stored` is the type its outputs pass through; `seed` counts only where
+/// a component declares that it draws random numbers, by not being deterministic.
 /// Errors: `ReadFile` if a file that its config names cannot be read.
 pub(super) fn stage_key(
     stage: &Stage,
     catalog: &dyn Catalog,
     hook: Option<[u8; 32]>,
+    stored: Option<Dtype>,
+    seed: u64,
 ) -> Result<Key, RunError> {
-    let mut key = KeyBuilder::new("stage");
+    let mut key = KeyBuilder::new("stage").str("stored", stored.map_or("f32", Dtype::name));
     key = match &stage.component {
         Component::Plugin { kind, name } => {
             key = key.str("kind", kind.id()).str("name", name).str("numerics", numerics());
             match catalog.component(*kind, name) {
-                Some(info) => revision(key, info),
+                Some(info) if info.deterministic => revision(key, info),
+                Some(info) => revision(key, info).u64("seed", seed).str("stage", &stage.name),
                 None => key,
             }
         }
-        Component::Prepare(prepare) => key.str("engine", "prepare/1").json("config", &json(prepare)),
+        Component::Prepare(prepare) => {
+            key.str("engine", "prepare/1").json("config", &json(prepare))
+        }
         Component::Map(map) => key.str("engine", "map/1").json("config", &json(map)),
         Component::Pool(pool) => key.str("engine", "pool/1").json("config", &json(pool)),
     };

@@ -58,7 +58,7 @@ pub enum RunError {
     #[error("{message}")]
     Tensor { message: String },
     #[error(transparent)]
-    Plugin(#[from] PluginError),
+    Plugin(PluginError),
     #[error(transparent)]
     Cache(#[from] CacheError),
     #[error(transparent)]
@@ -67,6 +67,16 @@ pub enum RunError {
     Image(#[from] ImageError),
     #[error(transparent)]
     Map(#[from] MapError),
+}
+
+/// A component that stopped because the user wanted it to did not fail.
+impl From<PluginError> for RunError {
+    fn from(error: PluginError) -> RunError {
+        match error {
+            PluginError::Cancelled { .. } => RunError::Cancelled,
+            error => RunError::Plugin(error),
+        }
+    }
 }
 
 impl From<String> for RunError {

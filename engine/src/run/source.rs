@@ -40,8 +40,10 @@ impl Image {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, RunError> {
-    std::fs::read(path)
-        .map_err(|source| RunError::ReadImage { path: path.to_owned(), message: source.to_string() })
+    std::fs::read(path).map_err(|source| RunError::ReadImage {
+        path: path.to_owned(),
+        message: source.to_string(),
+    })
 }
 
 /// What a run needs of one class: its names, the references its fits see and the images under test.

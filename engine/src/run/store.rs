@@ -38,7 +38,8 @@ impl ClassRun<'_> {
         key: Key,
         tensor: Tensor,
     ) -> Result<Tensor, RunError> {
-        let plugin = matches!(self.engine.pipeline.stages[stage].component, Component::Plugin { .. });
+        let plugin =
+            matches!(self.engine.pipeline.stages[stage].component, Component::Plugin { .. });
         let (true, Some(dtype)) = (plugin, self.engine.dtype(stage)) else { return Ok(tensor) };
         let mut stored = Stored::Arrays(vec![Array {
             name: output.to_owned(),

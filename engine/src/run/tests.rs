@@ -7,11 +7,9 @@ use serde_json::{Value, json};
 use super::keys::{item_key, label_text, stage_key};
 use super::reads::{Reads, select, selects};
 use super::wiring::{Call, Feed, Form, Wiring, wire};
-use crate::cache::KeyBuilder;
+use crate::cache::{Dtype, KeyBuilder};
 use crate::pipeline::model::*;
-use crate::plugin::info::{
-    Catalog, ComponentInfo, Facts, Kind, Port, Scope, ValueKind, Verb,
-};
+use crate::plugin::info::{Catalog, ComponentInfo, Facts, Kind, Port, Scope, ValueKind, Verb};
 
 /// A catalog with one scorer: `rows` to fit, `query` to score.
 struct One(ComponentInfo);
@@ -116,10 +114,8 @@ fn pipeline(query: Select, mapped: Vec<Label>) -> Pipeline {
         values: vec![value(select)],
     };
     let near = Component::Plugin { kind: Kind::Scorer, name: "near".to_owned() };
-    let inputs = vec![
-        input("rows", 0, Verb::Fit, query.clone()),
-        input("query", 1, Verb::Run, query),
-    ];
+    let inputs =
+        vec![input("rows", 0, Verb::Fit, query.clone()), input("query", 1, Verb::Run, query)];
     Pipeline {
         files: Vec::new(),
         data: None,
@@ -192,15 +188,36 @@ fn selectors_keep_the_order_they_name() {
 fn a_key_knows_revision_and_config_and_under_revision_0_the_build() {
     let pipeline = pipeline(Select::default(), SIZES.to_vec());
     let key = |revision, binary| {
-        stage_key(&pipeline.stages[1], &catalog(revision, binary), None).unwrap()
+        stage_key(&pipeline.stages[1], &catalog(revision, binary), None, Some(Dtype::F32), 0)
+            .unwrap()
     };
     assert_eq!(key(1, 0), key(1, 9), "a rebuild of a revision keeps its values");
     assert_ne!(key(1, 0), key(2, 0), "a new revision makes new values");
     assert_ne!(key(0, 0), key(0, 9), "a component under development has a key per build");
     let mut other = pipeline.clone();
     other.stages[1].config.insert("k".to_owned(), json!(2));
-    assert_ne!(key(1, 0), stage_key(&other.stages[1], &catalog(1, 0), None).unwrap());
-    assert_ne!(key(1, 0), stage_key(&pipeline.stages[1], &catalog(1, 0), Some([0; 32])).unwrap());
+    assert_ne!(
+        key(1, 0),
+        stage_key(&other.stages[1], &catalog(1, 0), None, Some(Dtype::F32), 0).unwrap()
+    );
+    assert_ne!(
+        key(1, 0),
+        stage_key(&pipeline.stages[1], &catalog(1, 0), Some([0; 32]), Some(Dtype::F32), 0).unwrap()
+    );
+}
+
+#[test]
+fn a_key_knows_the_stored_type_and_the_seed_of_what_draws_numbers() {
+    let pipeline = pipeline(Select::default(), SIZES.to_vec());
+    let key = |catalog: &One, stored, seed| {
+        stage_key(&pipeline.stages[1], catalog, None, Some(stored), seed).unwrap()
+    };
+    let pure = catalog(1, 0);
+    assert_ne!(key(&pure, Dtype::F32, 0), key(&pure, Dtype::F16, 0));
+    assert_eq!(key(&pure, Dtype::F32, 0), key(&pure, Dtype::F32, 1));
+    let mut draws = catalog(1, 0);
+    draws.0.deterministic = false;
+    assert_ne!(key(&draws, Dtype::F32, 0), key(&draws, Dtype::F32, 1));
 }
 
 #[test]
@@ -212,7 +229,7 @@ fn a_file_joins_a_key_by_content_not_by_path() {
         let mut stage = pipeline(Select::default(), Vec::new()).stages.remove(1);
         stage.files = vec!["weights".to_owned()];
         stage.config.insert("weights".to_owned(), json!(path));
-        stage_key(&stage, &catalog(1, 0), None).unwrap()
+        stage_key(&stage, &catalog(1, 0), None, Some(Dtype::F32), 0).unwrap()
     };
     assert_eq!(key("a", "same"), key("b", "same"));
     assert_ne!(key("a", "same"), key("b", "other"));

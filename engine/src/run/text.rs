@@ -20,7 +20,8 @@ pub(super) fn class_value(run: &ClassRun<'_>, stage: usize) -> Result<(Key, Valu
     let texts = sentences.iter().map(|sentence| sentence.text.as_str());
     let embeddings_key = texts.fold(only_text, |key, text| key.str("text", text)).finish();
     let embeddings = embeddings(run, stage, encoder, &sentences, embeddings_key)?;
-    let key = sentences_key(KeyBuilder::new("embedded-text").key("by", &embeddings_key), &sentences);
+    let key =
+        sentences_key(KeyBuilder::new("embedded-text").key("by", &embeddings_key), &sentences);
     Ok((key, Value::EmbeddedText { sentences, embeddings }))
 }
 
@@ -64,12 +65,11 @@ fn embeddings(
     key: Key,
 ) -> Result<Tensor, RunError> {
     let dtype = run.engine.dtype(encoder);
-    if dtype.is_some() {
-        if let Some(Stored::Arrays(arrays)) = run.engine.cache.get(&key)? {
-            if let Some(array) = arrays.into_iter().next() {
-                return Ok(Tensor::new(array.shape, array.data)?);
-            }
-        }
+    if dtype.is_some()
+        && let Some(Stored::Arrays(arrays)) = run.engine.cache.get(&key)?
+        && let Some(array) = arrays.into_iter().next()
+    {
+        return Ok(Tensor::new(array.shape, array.data)?);
     }
     let made = run.engine.instance(encoder)?.encode_text(sentences)?;
     let mut stored = Stored::Arrays(vec![Array {

@@ -120,11 +120,8 @@ struct PortKind {
 
 fn ports(stage: &Stage, catalog: &dyn Catalog) -> Result<Vec<PortKind>, RunError> {
     let Component::Plugin { kind, name } = &stage.component else {
-        let port = |name: &str| PortKind {
-            name: name.to_owned(),
-            verb: Verb::Run,
-            takes_lists: false,
-        };
+        let port =
+            |name: &str| PortKind { name: name.to_owned(), verb: Verb::Run, takes_lists: false };
         return Ok(vec![port("of")]);
     };
     let info = catalog.component(*kind, name).ok_or_else(|| RunError::Wiring {
@@ -181,17 +178,24 @@ fn mapped_labels(stage: &Stage) -> Vec<Label> {
 }
 
 fn call(label: Label, wires: &[Wire], mapped: bool) -> Call {
-    let feeds = wires.iter().flat_map(|wire| wire.values.iter().flat_map(move |value| {
-        let feed = |form| Feed { port: wire.port, stage: value.stage, output: value.output.clone(), form };
-        if value.class {
-            vec![feed(Form::Class)]
-        } else if wire.takes_lists && value.list {
-            vec![feed(Form::Tensors(value.labels.clone()))]
-        } else if mapped && value.list && value.labels.contains(&label) {
-            vec![feed(Form::Tensor(label))]
-        } else {
-            value.labels.iter().map(|label| feed(Form::Tensor(*label))).collect()
-        }
-    }));
+    let feeds = wires.iter().flat_map(|wire| {
+        wire.values.iter().flat_map(move |value| {
+            let feed = |form| Feed {
+                port: wire.port,
+                stage: value.stage,
+                output: value.output.clone(),
+                form,
+            };
+            if value.class {
+                vec![feed(Form::Class)]
+            } else if wire.takes_lists && value.list {
+                vec![feed(Form::Tensors(value.labels.clone()))]
+            } else if mapped && value.list && value.labels.contains(&label) {
+                vec![feed(Form::Tensor(label))]
+            } else {
+                value.labels.iter().map(|label| feed(Form::Tensor(*label))).collect()
+            }
+        })
+    });
     Call { label, feeds: feeds.collect() }
 }

@@ -50,7 +50,7 @@ fn a_pinned_file_is_found_by_its_name_in_either_spelling() {
     for name in ["Mine/v1_a", "Mine/v1-a"] {
         assert_eq!(sandbox.registry.named(name), Some(NamedFile::Here(path.clone())));
     }
-    assert_eq!(sandbox.registry.list().unwrap(), [pinned.clone()]);
+    assert_eq!(sandbox.registry.list().unwrap(), std::slice::from_ref(&pinned));
     assert_eq!(sandbox.registry.add(&sandbox.file, "Mine/v1_a", false).unwrap(), (pinned, true));
 }
 

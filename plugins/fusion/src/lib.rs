@@ -22,7 +22,9 @@ export!(
 /// Fuses tensors given to the port `parts`, for tests.
 #[cfg(test)]
 fn fuse(subject: loupe_plugin::testing::Subject, parts: &[Tensor]) -> Result<Vec<f32>, String> {
-    let given = |subject: loupe_plugin::testing::Subject, part: &Tensor| subject.input("parts", part.clone());
+    let given = |subject: loupe_plugin::testing::Subject, part: &Tensor| {
+        subject.input("parts", part.clone())
+    };
     let subject = parts.iter().fold(subject, given);
     let ran = subject.run()?;
     Ok(ran.tensor("fused").f32s().map_err(|error| error.to_string())?.to_vec())

@@ -58,7 +58,10 @@ impl Fit for MinMax {
 
     fn fit_close(&self, session: Self::Session) -> Result<State> {
         let range = session.ok_or_else(|| Error::empty("parts"))?;
-        StateWriter::new(SCHEMA, 1).meta("about", json!("low, high")).f32s("range", [2], &range)?.finish()
+        StateWriter::new(SCHEMA, 1)
+            .meta("about", json!("low, high"))
+            .f32s("range", [2], &range)?
+            .finish()
     }
 
     fn load(&self, state: &State) -> Result<Self> {

@@ -55,7 +55,8 @@ impl Fusion for ResolutionMean {
 
     /// `parts`: n >= 1 maps `[b, gh_i, gw_i]` of one b -> `[b, max gh, max gw]`. Errors: `Empty`, `Shape`.
     fn fuse(&self, parts: &[Tensor]) -> Result<Tensor> {
-        let dims = parts.iter().map(|part| part.dims_n::<3>("parts")).collect::<Result<Vec<_>>>()?;
+        let dims =
+            parts.iter().map(|part| part.dims_n::<3>("parts")).collect::<Result<Vec<_>>>()?;
         let [b, ..] = *dims.first().ok_or_else(|| Error::empty("parts"))?;
         if let Some(other) = dims.iter().find(|dims| dims[0] != b) {
             return Err(Error::shape("parts", format!("[{b}, gh, gw]"), format!("{other:?}")));
@@ -86,8 +87,11 @@ impl ResolutionMean {
         let host = self.host;
         let failed = std::sync::Mutex::new(None);
         let resized = resize(part.f32s()?, dims, to, &|n, body| {
-            if let Err(error) = host.parallel_for(n, |i| body(i)) {
-                failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
+            if let Err(error) = host.parallel_for(n, body) {
+                failed
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .get_or_insert(error);
             }
         });
         match failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
@@ -116,7 +120,8 @@ mod tests {
 
     #[test]
     fn coarse_maps_are_resized_to_the_finest_and_averaged() {
-        let fused = |config: &str| crate::fuse(testing::fusion::<ResolutionMean>(config), &maps()).unwrap();
+        let fused =
+            |config: &str| crate::fuse(testing::fusion::<ResolutionMean>(config), &maps()).unwrap();
         assert_eq!(fused(""), [0.5, 0.625, 0.875, 1.0]);
         assert_eq!(fused("gain = 2.0"), [1.0, 1.25, 1.75, 2.0]);
         let third = (0.5 + 0.5 / 3.0) as f32;

@@ -22,7 +22,12 @@ pub(crate) struct PromptSet {
 pub(crate) const BUILT_IN: [&str; 3] = ["winclip", "clip-35", "llm-object"];
 
 const NORMAL_STATES: [&str; 7] = [
-    "{}", "flawless {}", "perfect {}", "unblemished {}", "{} without flaw", "{} without defect",
+    "{}",
+    "flawless {}",
+    "perfect {}",
+    "unblemished {}",
+    "{} without flaw",
+    "{} without defect",
     "{} without damage",
 ];
 const WINCLIP_ANOMALOUS_STATES: [&str; 4] =
@@ -56,18 +61,41 @@ const WINCLIP_TEMPLATES: [&str; 22] = [
 ];
 
 const CLIP_35_TEMPLATES: [&str; 35] = [
-    "a bad photo of a {}.", "a low resolution photo of the {}.", "a bad photo of the {}.",
-    "a cropped photo of the {}.", "a bright photo of a {}.", "a dark photo of the {}.",
-    "a photo of my {}.", "a photo of the cool {}.", "a close-up photo of a {}.",
-    "a black and white photo of the {}.", "a bright photo of the {}.", "a cropped photo of a {}.",
-    "a jpeg corrupted photo of a {}.", "a blurry photo of the {}.", "a photo of the {}.",
-    "a good photo of the {}.", "a photo of one {}.", "a close-up photo of the {}.",
-    "a photo of a {}.", "a low resolution photo of a {}.", "a photo of a large {}.",
-    "a blurry photo of a {}.", "a jpeg corrupted photo of the {}.", "a good photo of a {}.",
-    "a photo of the small {}.", "a photo of the large {}.", "a black and white photo of a {}.",
-    "a dark photo of a {}.", "a photo of a cool {}.", "a photo of a small {}.",
-    "there is a {} in the scene.", "there is the {} in the scene.", "this is a {} in the scene.",
-    "this is the {} in the scene.", "this is one {} in the scene.",
+    "a bad photo of a {}.",
+    "a low resolution photo of the {}.",
+    "a bad photo of the {}.",
+    "a cropped photo of the {}.",
+    "a bright photo of a {}.",
+    "a dark photo of the {}.",
+    "a photo of my {}.",
+    "a photo of the cool {}.",
+    "a close-up photo of a {}.",
+    "a black and white photo of the {}.",
+    "a bright photo of the {}.",
+    "a cropped photo of a {}.",
+    "a jpeg corrupted photo of a {}.",
+    "a blurry photo of the {}.",
+    "a photo of the {}.",
+    "a good photo of the {}.",
+    "a photo of one {}.",
+    "a close-up photo of the {}.",
+    "a photo of a {}.",
+    "a low resolution photo of a {}.",
+    "a photo of a large {}.",
+    "a blurry photo of a {}.",
+    "a jpeg corrupted photo of the {}.",
+    "a good photo of a {}.",
+    "a photo of the small {}.",
+    "a photo of the large {}.",
+    "a black and white photo of a {}.",
+    "a dark photo of a {}.",
+    "a photo of a cool {}.",
+    "a photo of a small {}.",
+    "there is a {} in the scene.",
+    "there is the {} in the scene.",
+    "this is a {} in the scene.",
+    "this is the {} in the scene.",
+    "this is one {} in the scene.",
 ];
 
 const OBJECT_NORMAL: [&str; 12] = [
@@ -130,9 +158,9 @@ pub(crate) fn built_in(name: &str) -> Result<PromptSet> {
 
 /// Every state in every template, template by template.
 fn grid(states: &[&str], templates: &[&str]) -> Vec<String> {
-    let crossed = templates.iter().flat_map(|template| {
-        states.iter().map(move |state| template.replace(NAME, state))
-    });
+    let crossed = templates
+        .iter()
+        .flat_map(|template| states.iter().map(move |state| template.replace(NAME, state)));
     crossed.collect()
 }
 
@@ -169,7 +197,8 @@ mod tests {
 
     #[test]
     fn the_grids_have_the_published_sizes() {
-        let sizes = |name| built_in(name).map(|set| (set.normal.len(), set.anomalous.len())).unwrap();
+        let sizes =
+            |name| built_in(name).map(|set| (set.normal.len(), set.anomalous.len())).unwrap();
         assert_eq!(sizes("winclip"), (154, 88));
         assert_eq!(sizes("clip-35"), (245, 175));
     }

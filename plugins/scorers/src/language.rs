@@ -69,7 +69,10 @@ impl Scorer for Language {
 
     fn ports() -> Vec<Port> {
         vec![
-            Port::input("text").embedded_text("n d").scope(Scope::Class).verb(Verb::Fit)
+            Port::input("text")
+                .embedded_text("n d")
+                .scope(Scope::Class)
+                .verb(Verb::Fit)
                 .about("sentences with their embeddings, normal and anomalous"),
             Port::input("query").tensor("... d").about("image or patch embeddings, raw"),
             Port::output("patch_scores").tensor("...").about("one score per token"),
@@ -121,7 +124,11 @@ impl Fit for Language {
         let text = inputs.embedded_text("text")?;
         let [_, width] = text.embeddings.dims_n::<2>("text")?;
         if session.width != 0 && session.width != width {
-            return Err(Error::shape("text", format!("[n, {}]", session.width), format!("[n, {width}]")));
+            return Err(Error::shape(
+                "text",
+                format!("[n, {}]", session.width),
+                format!("[n, {width}]"),
+            ));
         }
         session.width = width;
         session.embeddings.extend(unit_rows(text.embeddings.f32s()?, width).map_err(Error::input)?);

@@ -16,7 +16,7 @@ export!(scorer "language" = Language, scorer "nearest" = Nearest);
 fn on_host<T>(host: &Host, work: impl FnOnce(loupe_kernels::ParallelFor<'_>) -> T) -> Result<T> {
     let failed = std::sync::Mutex::new(None);
     let result = work(&|n, body| {
-        if let Err(error) = host.parallel_for(n, |i| body(i)) {
+        if let Err(error) = host.parallel_for(n, body) {
             failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
         }
     });

@@ -50,11 +50,15 @@ pub struct Nearest {
 impl Scorer for Nearest {
     type Config = NearestConfig;
     const REVISION: u32 = 1;
-    const ABOUT: &'static str = "distance of each patch to its k-th nearest in a bank of reference patches";
+    const ABOUT: &'static str =
+        "distance of each patch to its k-th nearest in a bank of reference patches";
 
     fn ports() -> Vec<Port> {
         vec![
-            Port::input("rows").tensor("... d").verb(Verb::Fit).many()
+            Port::input("rows")
+                .tensor("... d")
+                .verb(Verb::Fit)
+                .many()
                 .about("what the bank is made of: patches of the references"),
             Port::input("query").tensor("... d").about("patches under test, raw"),
             Port::output("patch_scores").tensor("...").about("one distance per patch"),
@@ -122,7 +126,11 @@ impl Fit for Nearest {
         for rows in inputs.tensors("rows")? {
             let (_, width) = rows.rows("rows")?;
             if session.width != 0 && session.width != width {
-                return Err(Error::shape("rows", format!("[..., {}]", session.width), rows.shape()));
+                return Err(Error::shape(
+                    "rows",
+                    format!("[..., {}]", session.width),
+                    rows.shape(),
+                ));
             }
             session.width = width;
             session.bank.extend(unit_rows(rows.f32s()?, width).map_err(Error::input)?);

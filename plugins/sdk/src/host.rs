@@ -132,7 +132,8 @@ impl Host {
         })
     }
 
-    /// Random numbers of the run's seed and the stage's name: the same run draws the same ones.
+    /// Random numbers of the run's seed and the stage's name: the same run draws the same ones. A component that draws
+    /// any declares itself not deterministic (`PURITY`), so that seed and stage join the keys of what it makes.
     /// Zeros without a host that has them.
     pub fn random(&self, n: usize) -> Vec<u64> {
         let mut out = vec![0; n];

@@ -15,7 +15,7 @@ def plate(height, width, rng):
     ring = 60 * ((radius > 0.25) & (radius < 0.36))
     base = np.stack([90 + stripes + ring, 110 + 30 * y + stripes, 150 - 40 * x - ring / 2], -1)
     blocks = rng.integers(-1, 2, (height // 2 + 1, width // 2 + 1)).repeat(2, 0).repeat(2, 1)
-    return (np.clip(base + 8 * blocks[:height, :width, None], 0, 255) // 8 * 8).astype(np.uint8)
+    return (np.clip(base + 16 * blocks[:height, :width, None], 0, 255) // 8 * 8).astype(np.uint8)
 
 
 def disc(mask, row, column, radius):

@@ -2,8 +2,10 @@
 
     python record.py
 
-Needs torch 2.2.0, torchvision 0.17.0, open_clip_torch 2.24.0, gem-torch 1.0.1, opencv-python, scikit-learn, scipy,
-numpy < 2, safetensors. (open_clip 2.26 and later feed gem-torch's trunk the wrong way round: no error, other numbers.)
+Needs torch 2.2.0, torchvision 0.17.0, open_clip_torch 2.24.0, gem-torch 1.0.1, Pillow 10.2, opencv-python,
+scikit-learn, scipy, numpy < 2, safetensors. Two of them give other numbers in later versions, without an error:
+open_clip 2.26 and later feed gem-torch's trunk the wrong way round, and Pillow 13 resizes columns before rows where the
+height shrinks much more than the width (its pull request 9549).
 The features come from open_clip's model inside gem-torch's wrapper, the resizes from Pillow, OpenCV and torchvision, the
 metrics from scikit-learn and SciPy; what stands here is the mathematics between them, after arXiv:2409.00556 and the
 behaviour of its released code. The weights follow the rule of `weights.py`; `data/` is made by `images.py`.
@@ -19,6 +21,7 @@ import cv2
 import gem.gem_wrapper
 import numpy as np
 import open_clip
+import PIL
 import scipy.ndimage
 import torch
 import torch.nn.functional as F
@@ -244,6 +247,9 @@ def record_variant(out, name, variant, sizes, at, text, unit, tests, trains, mas
     for key in maps:
         out[f"{name}.{key}"] = np.stack(maps[key]).astype(np.float32)
         out[f"{name}.{key}.u8"] = np.stack([eight_bit(m) for m in maps[key]])
+        if name == "few":
+            for index, (m, mask) in enumerate(zip(maps[key], masks)):
+                out[f"{name}.{key}.full.{index}"] = upsampled(m.astype(np.float32), mask.shape)[::7, ::7]
         assert all((eight_bit(m) == eight_bit(m.astype(np.float32))).all() for m in maps[key])
     # FADE: with no shots the score is the words' alone.
     for key in ("says", "peak") + (("verdict",) if references else ()):
@@ -293,7 +299,8 @@ def record(model, sizes, at, variants, kept):
                 if size == min(sizes) and model == "small":
                     out[f"pixels@{size}.{index}.u8"] = eight
             for key, value in raw.items():
-                if f".image@{at}" in key or ".patches@" in key and index in kept:
+                scored = key in {f"{variant['says']}.image@{at}" for variant in variants.values()}
+                if scored or ".patches@" in key and index in kept:
                     step = 1 if model == "small" or ".image@" in key else 3
                     value = value[::step, ::step] if value.ndim == 3 else value
                     out[f"{key}.{index}"] = value.numpy().copy()
@@ -309,6 +316,7 @@ def record(model, sizes, at, variants, kept):
 
 
 if __name__ == "__main__":
+    assert int(PIL.__version__.split(".")[0]) < 13, "Pillow 13 resizes in another order than FADE's Pillow did"
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)
     shutil.rmtree(ROOT, ignore_errors=True)

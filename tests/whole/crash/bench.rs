@@ -67,8 +67,23 @@ impl Bench {
         let data = world.path("data").display().to_string();
         let families = families.join(",");
         let made = world.run([
-            "dataset", "make", &data, "--families", &families, "--defects", "scratch,stain",
-            "--size", "64", "--train", "2", "--good", "2", "--per-defect", "1", "--seed", "3",
+            "dataset",
+            "make",
+            &data,
+            "--families",
+            &families,
+            "--defects",
+            "scratch,stain",
+            "--size",
+            "64",
+            "--train",
+            "2",
+            "--good",
+            "2",
+            "--per-defect",
+            "1",
+            "--seed",
+            "3",
         ]);
         assert_eq!(made.code, Some(0), "{}", made.stderr);
         let bench = Bench { world, n_images: 4 * families.split(',').count() };
@@ -92,7 +107,8 @@ impl Bench {
     pub fn run(&self, name: &str) -> Command {
         let path = |file: &str| self.world.path(file).into_os_string();
         let out = self.world.path(format!("out-{name}")).into_os_string();
-        let mut command = self.world.command(["run".into(), path("pipeline.toml"), "--out".into(), out]);
+        let mut command =
+            self.world.command(["run".into(), path("pipeline.toml"), "--out".into(), out]);
         command.env("LOUPE_CACHE", self.cache(name));
         command
     }
@@ -123,7 +139,12 @@ impl Bench {
         let lines: Vec<&str> = ended.stderr.lines().collect();
         let head = format!("wrote WORLD/out-{name} ({} images, ", self.n_images);
         let count = lines[0].strip_prefix(&head).and_then(|rest| rest.strip_suffix(" from cache)"));
-        assert_eq!(lines[1..], [format!("report WORLD/out-{name}/report.html")], "{}", ended.stderr);
+        assert_eq!(
+            lines[1..],
+            [format!("report WORLD/out-{name}/report.html")],
+            "{}",
+            ended.stderr
+        );
         count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("{}", ended.stderr))
     }
 
@@ -183,11 +204,7 @@ impl Outcome {
     }
 }
 
-pub fn same_files(
-    want: &BTreeMap<String, Vec<u8>>,
-    got: &BTreeMap<String, Vec<u8>>,
-    name: &str,
-) {
+pub fn same_files(want: &BTreeMap<String, Vec<u8>>, got: &BTreeMap<String, Vec<u8>>, name: &str) {
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(want), names(got), "{name}: files of the run folder");
     for (file, bytes) in want {

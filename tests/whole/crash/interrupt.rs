@@ -60,7 +60,10 @@ fn is_valid(bench: &Bench, name: &str, at_least: usize, want: &Outcome) {
     assert!(report.trim_end().ends_with("</html>"));
     for class in &done {
         let class = class["class"].as_str().unwrap();
-        assert_eq!(got[&format!("classes/{class}.json")], want.files[&format!("classes/{class}.json")]);
+        assert_eq!(
+            got[&format!("classes/{class}.json")],
+            want.files[&format!("classes/{class}.json")]
+        );
         assert!(report.contains(class), "the report has no `{class}`");
     }
     for (file, bytes) in got.iter().filter(|(file, _)| file.starts_with("maps/")) {

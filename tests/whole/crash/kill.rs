@@ -64,7 +64,7 @@ fn a_run_killed_in_the_middle_of_a_write_leaves_nothing_half_written() {
     let want = bench.undisturbed();
     let shim = Shim::build(&bench);
     let mut random = Random(SEED);
-    for (place, n_kills) in [("cache-", 12_u32), ("out-", 8)] {
+    for (place, n_kills) in [("cache-", 10_u32), ("out-", 6)] {
         let folder = |name: &str| bench.world.path(format!("{place}{name}"));
         let counted = format!("{place}counted");
         let [_, n_calls] = shim.count(&bench, &counted, &folder(&counted));

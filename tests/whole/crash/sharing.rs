@@ -50,7 +50,9 @@ fn gc_is_refused_while_a_run_is_active() {
         assert_eq!(refused.code, Some(1));
         assert_eq!(
             refused.stderr,
-            format!("error: the cache `WORLD/cache-{name}` is in use by another run; wait until it has ended\n")
+            format!(
+                "error: the cache `WORLD/cache-{name}` is in use by another run; wait until it has ended\n"
+            )
         );
         running.signal("CONT");
         let ended = bench.world.ended(&running.end());

@@ -6,7 +6,10 @@ use loupe_tests::{World, root};
 #[test]
 fn all_pass() {
     let world = World::new();
-    world.write("fade/prompts/winclip_prompt.json", r#"{"object": {"normal": ["{}"], "abnormal": ["bad {}"]}}"#);
+    world.write(
+        "fade/prompts/winclip_prompt.json",
+        r#"{"object": {"normal": ["{}"], "abnormal": ["bad {}"]}}"#,
+    );
     for number in 1..=5 {
         let name = if number == 5 { "4".to_owned() } else { number.to_string() };
         world.write(&format!("fade/prompts/chatgpt3.5_prompt{name}.json"), "{}");
