@@ -222,7 +222,9 @@ pub fn read_npy(path: &Path) -> (Vec<usize>, Vec<f32>) {
     assert!(header.contains("'<f4'") && header.contains("'fortran_order': False"), "{header}");
     let shape = header.split(['(', ')']).nth(1).unwrap_or_default();
     let shape: Vec<usize> = shape.split(',').filter_map(|dim| dim.trim().parse().ok()).collect();
-    let values = bytes[end..].chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
+    let values = bytes[end..]
+        .chunks_exact(4)
+        .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
     let values: Vec<f32> = values.collect();
     assert_eq!(shape.iter().product::<usize>(), values.len(), "{}", path.display());
     (shape, values)

@@ -119,7 +119,9 @@ fn each_library_has_one_owner() {
 
 #[test]
 fn unsafe_code_stays_where_it_belongs() {
-    let places = ["plugins/sdk/src/", "engine/src/plugin/", "kernels/src/"];
+    // `setup.rs` asks the system for two things that the standard library does not offer.
+    let places =
+        ["plugins/sdk/src/", "engine/src/plugin/", "kernels/src/", "engine/src/cli/setup.rs"];
     for (path, text) in sources().into_iter().filter(|(path, _)| !is_test(path)) {
         let word = text.lines().any(|line| {
             let code = line.split("//").next().unwrap_or("");

@@ -56,6 +56,7 @@ fn map_of(world: &World, pipeline: &str, sets: &[&str]) -> (Vec<usize>, Vec<f32>
 
 /// Equal to the last few bits of f32.
 fn close(got: &[f32], want: &[f64]) {
-    let far = |(got, want): (&f32, &f64)| (f64::from(*got) - want).abs() > 2e-6 * (1.0 + want.abs());
+    let far =
+        |(got, want): (&f32, &f64)| (f64::from(*got) - want).abs() > 2e-6 * (1.0 + want.abs());
     assert!(got.len() == want.len() && !got.iter().zip(want).any(far), "{got:?} is not {want:?}");
 }

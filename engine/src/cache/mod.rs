@@ -103,6 +103,8 @@ struct State {
     queue: Vec<Arc<Entry>>,
     queue_bytes: usize,
     warnings: Vec<String>,
+    /// Damaged files that lost their name: `verify` cannot find them any more.
+    set_aside: Vec<BadShard>,
 }
 
 impl Cache {
@@ -300,6 +302,7 @@ impl State {
                 // If it cannot be renamed it is refused again at the next opening: safe, only
                 // slower.
                 let _ = fs::rename(path, aside);
+                self.set_aside.push(BadShard { path: path.to_owned(), why: why.clone() });
                 why
             }
         };

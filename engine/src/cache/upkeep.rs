@@ -91,13 +91,17 @@ impl Cache {
         }
     }
 
-    /// Reads every shard anew and checks seals and checksums. `sample` in 0..=1 is the share of
-    /// rows to read; which ones depends on their keys alone. Nothing is changed.
+    /// Reads every shard anew and checks seals and checksums; what was set aside since the cache
+    /// was opened is bad too. `sample` in 0..=1 is the share of rows to read; which ones depends on
+    /// their keys alone. Nothing is changed.
     pub fn verify(&self, sample: f64) -> VerifyReport {
         let mut report = VerifyReport::default();
         let Some(store) = &self.store else {
             return report;
         };
+        report.bad = store.state().set_aside.clone();
+        report.bad.retain(|bad| !bad.path.exists());
+        report.n_shards = report.bad.len() as u64;
         for path in all_files(&store.dir).into_iter().filter(|path| is_shard(path)) {
             report.n_shards += 1;
             let checked = Shard::open(&path).and_then(|shard| {

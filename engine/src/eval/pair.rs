@@ -85,10 +85,6 @@ fn place(root: &Path, path: &Path) -> Option<Place> {
         folders.pop();
     }
     let class = folders.pop();
-    // A run folder keeps images under their names in the data set, which begin with the class.
-    if class.is_some() && folders.last() == class.as_ref() {
-        folders.pop();
-    }
     let stem = path.file_stem()?.to_string_lossy().into_owned();
     folders.is_empty().then_some(Place { class, kind, stem })
 }

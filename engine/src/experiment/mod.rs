@@ -32,6 +32,11 @@ pub enum ExperimentError {
     Data { class: String, source: DataError },
     #[error("class `{class}`, image `{image}`: {source}")]
     Mask { class: String, image: String, source: ImageError },
+    #[error(
+        "class `{class}`, image `{image}`: its mask is {} x {} pixels, the image {} x {}; a mask \
+         may be scaled, but wants the image's proportions", mask_hw[1], mask_hw[0], image_hw[1], image_hw[0]
+    )]
+    MaskSize { class: String, image: String, mask_hw: [usize; 2], image_hw: [usize; 2] },
     #[error("cannot read the mask `{}`: {message}", path.display())]
     ReadMask { path: PathBuf, message: String },
     #[error("the data set has no images to test")]
@@ -198,7 +203,16 @@ fn measure(
     let mask =
         read_mask(sample, cell.dataset.mask_above).transpose()?.transpose().map_err(of_image)?;
     let native = match &mask {
-        Some(mask) => [mask.height, mask.width],
+        Some(mask) => {
+            let mask_hw = [mask.height, mask.width];
+            match image.header_size() {
+                Some(image_hw) if !same_proportions(mask_hw, image_hw) => {
+                    let (class, image) = (class.to_owned(), sample.name.clone());
+                    return Err(ExperimentError::MaskSize { class, image, mask_hw, image_hw });
+                }
+                _ => mask_hw,
+            }
+        }
         None => {
             let run = |source| ExperimentError::Run { class: class.to_owned(), source };
             image.size().map_err(run)?
@@ -207,6 +221,12 @@ fn measure(
     let prepared = evaluator.prepare(&sample.name, map, mask, native)?;
     let score = score(scored, Some(map));
     Ok(evaluator.push(&sample.name, score, sample.anomalous, prepared)?)
+}
+
+/// Whether one is the other scaled, up to the rounding of a side.
+fn same_proportions(a: [usize; 2], b: [usize; 2]) -> bool {
+    let (left, right) = (a[0] * b[1], a[1] * b[0]);
+    left.abs_diff(right) <= a.into_iter().chain(b).max().unwrap_or(0)
 }
 
 /// Saves a map on its grid or, if asked for, at its image's size. Gives its file in the run folder.

@@ -333,6 +333,9 @@ impl<'e> ClassRun<'e> {
             return Ok(rgb.clone());
         }
         let rgb = Arc::new(image.decode()?);
+        if rgb.exif_rotated {
+            self.engine.note_rotated(&image.name);
+        }
         self.decoded = Some((image.digest, rgb.clone()));
         Ok(rgb)
     }

@@ -1,6 +1,7 @@
 //! What all classes of a run share: the checked pipeline, its wiring and keys, the components made once, the cache, the
 //! threads and the hooks.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -41,6 +42,8 @@ pub struct Engine<'p> {
     options: Options,
     /// The first failed write of the cache; the run goes on without it.
     cache_failure: Mutex<Option<String>>,
+    /// Images whose files ask viewers to turn them.
+    rotated: Mutex<BTreeSet<String>>,
 }
 
 impl<'p> Engine<'p> {
@@ -68,7 +71,7 @@ impl<'p> Engine<'p> {
             Some(dir) => Cache::open(dir, Mode::ReadWrite)?,
             None => Cache::open(Path::new(""), Mode::Off)?,
         };
-        Ok(Engine {
+        let engine = Engine {
             wiring: wire(pipeline, loader)?,
             reads: Reads::of(pipeline),
             instances: pipeline.stages.iter().map(|_| OnceLock::new()).collect(),
@@ -80,7 +83,10 @@ impl<'p> Engine<'p> {
             pool: Arc::new(pool),
             options,
             cache_failure: Mutex::new(None),
-        })
+            rotated: Mutex::default(),
+        };
+        guard::compare_new_binaries(&engine)?;
+        Ok(engine)
     }
 
     /// Whether values are kept from run to run.
@@ -153,10 +159,25 @@ impl<'p> Engine<'p> {
         failure.get_or_insert_with(|| message.to_owned());
     }
 
-    /// What the user should hear at the end: files set aside, writes that failed.
+    /// An image whose file asks viewers to turn it: its pixels are used as they are stored.
+    pub(super) fn note_rotated(&self, image: &str) {
+        let mut rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
+        rotated.insert(image.to_owned());
+    }
+
+    /// What the user should hear at the end: files set aside, writes that failed, turned images.
     pub fn warnings(&self) -> Vec<String> {
         let failure = self.cache_failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.cache.take_warnings().into_iter().chain(failure).collect()
+        let rotated =
+            std::mem::take(&mut *self.rotated.lock().unwrap_or_else(PoisonError::into_inner));
+        let first = rotated.first().map(|first| {
+            let which = match rotated.len() {
+                1 => format!("the image `{first}` asks"),
+                n => format!("{n} images (first: `{first}`) ask"),
+            };
+            format!("{which} viewers to turn it (EXIF); pixels are used as they are stored")
+        });
+        self.cache.take_warnings().into_iter().chain(failure).chain(first).collect()
     }
 
     pub fn stop_if_cancelled(&self) -> Result<(), RunError> {

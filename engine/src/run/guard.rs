@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::RunError;
 use super::engine::Engine;
 use super::wiring::{Call, Feed, Form};
-use crate::cache::{Fingerprint, KeyBuilder};
-use crate::pipeline::model::Label;
+use crate::cache::{Fingerprint, Key, KeyBuilder};
+use crate::pipeline::model::{Component, Label};
 use crate::plugin::info::{ComponentInfo, Kind, Port, ValueKind, Verb};
 use crate::plugin::{Instance, PluginError, Sentence, Tensor, Value};
 
@@ -30,7 +30,7 @@ pub(super) fn compare(
     if info.revision == 0 || engine.dtype(stage).is_none() || !engine.caches() {
         return Ok(());
     }
-    let key = KeyBuilder::new("fingerprint").key("stage", &engine.keys[stage]).finish();
+    let key = key(engine, stage);
     let known = engine.cache.fingerprint_get(&key);
     if known.as_ref().is_some_and(|known| known.binaries.contains(&info.binary)) {
         return Ok(());
@@ -55,6 +55,28 @@ pub(super) fn compare(
         engine.note_cache_failure(&error.to_string());
     }
     Ok(())
+}
+
+/// Compares every component whose binary is new to a cache that holds values of it. A run that finds
+/// all it needs calls nothing, and would serve another build's values unasked.
+/// Errors: as `Engine::instance`.
+pub(super) fn compare_new_binaries(engine: &Engine<'_>) -> Result<(), RunError> {
+    for (stage, described) in engine.pipeline.stages.iter().enumerate() {
+        if !matches!(described.component, Component::Plugin { .. }) || !engine.caches() {
+            continue;
+        }
+        let info = engine.info(stage)?;
+        let known = engine.cache.fingerprint_get(&key(engine, stage));
+        let is_new = known.is_some_and(|known| !known.binaries.contains(&info.binary));
+        if is_new && info.revision != 0 && engine.dtype(stage).is_some() {
+            engine.instance(stage)?;
+        }
+    }
+    Ok(())
+}
+
+fn key(engine: &Engine<'_>, stage: usize) -> Key {
+    KeyBuilder::new("fingerprint").key("stage", &engine.keys[stage]).finish()
 }
 
 /// Digest of everything the component gives for the probe. A refusal is an output too: its message counts.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::RunError;
 use super::wiring::{Call, Feed, Form};
 use crate::cache::{Dtype, Key, KeyBuilder};
-use crate::pipeline::model::{Component, Label, Stage, pointer};
+use crate::pipeline::model::{Component, Label, Prepare, Stage, pointer};
 use crate::plugin::info::{Catalog, ComponentInfo};
 
 /// Named by what rounds differently: the widest vector unit that the products use.
@@ -48,7 +48,10 @@ pub(super) fn stage_key(
             }
         }
         Component::Prepare(prepare) => {
-            key.str("engine", "prepare/1").json("config", &json(prepare))
+            // Each size has its own calls and keys: a size more or less leaves the others as they are.
+            let sizes = Vec::new();
+            let one = Prepare { sizes, ..prepare.clone() };
+            key.str("engine", "prepare/1").json("config", &json(&one))
         }
         Component::Map(map) => key.str("engine", "map/1").json("config", &json(map)),
         Component::Pool(pool) => key.str("engine", "pool/1").json("config", &json(pool)),
@@ -63,7 +66,9 @@ pub(super) fn stage_key(
     if let Some(taps) = &stage.taps {
         key = key.json("taps", &json(&taps.at));
     }
-    key = key.json("config", &config);
+    if let Component::Plugin { .. } = stage.component {
+        key = key.json("config", &config);
+    }
     Ok(match hook {
         Some(digest) => key.bytes("hooks", &digest).finish(),
         None => key.finish(),

@@ -32,6 +32,13 @@ impl Image {
         Ok(image::decode_rgb(&bytes, &self.path.display().to_string())?)
     }
 
+    /// Height and width by the file's header, if it can be read.
+    pub fn header_size(&self) -> Option<[usize; 2]> {
+        let reader = ::image::ImageReader::open(&self.path).ok()?.with_guessed_format().ok()?;
+        let (width, height) = reader.into_dimensions().ok()?;
+        Some([height as usize, width as usize])
+    }
+
     /// Height and width in pixels. Errors: as `decode`.
     pub fn size(&self) -> Result<[usize; 2], RunError> {
         let rgb = self.decode()?;

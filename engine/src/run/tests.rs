@@ -221,6 +221,21 @@ fn a_key_knows_the_stored_type_and_the_seed_of_what_draws_numbers() {
 }
 
 #[test]
+fn a_size_more_leaves_the_keys_of_the_others() {
+    let mut pipeline = pipeline(Select::default(), SIZES.to_vec());
+    let key = |pipeline: &Pipeline| {
+        stage_key(&pipeline.stages[0], &catalog(1, 0), None, None, 0).unwrap()
+    };
+    let before = key(&pipeline);
+    let Component::Prepare(prepare) = &mut pipeline.stages[0].component else { panic!() };
+    prepare.sizes.push(896);
+    assert_eq!(key(&pipeline), before);
+    let Component::Prepare(prepare) = &mut pipeline.stages[0].component else { panic!() };
+    prepare.filter = "pillow-box".to_owned();
+    assert_ne!(key(&pipeline), before);
+}
+
+#[test]
 fn a_file_joins_a_key_by_content_not_by_path() {
     let folder = tempfile::tempdir().unwrap();
     let key = |name: &str, text: &str| {

@@ -6,8 +6,8 @@ Needs torch 2.2.0, torchvision 0.17.0, open_clip_torch 2.24.0, gem-torch 1.0.1, 
 scikit-learn, scipy, numpy < 2, safetensors. Two of them give other numbers in later versions, without an error:
 open_clip 2.26 and later feed gem-torch's trunk the wrong way round, and Pillow 13 resizes columns before rows where the
 height shrinks much more than the width (its pull request 9549).
-The features come from open_clip's model inside gem-torch's wrapper, the resizes from Pillow, OpenCV and torchvision, the
-metrics from scikit-learn and SciPy; what stands here is the mathematics between them, after arXiv:2409.00556 and the
+The features come from open_clip's model inside gem-torch's wrapper, the resizes from Pillow, OpenCV and torchvision,
+the metrics from scikit-learn and SciPy. What stands here is the mathematics between them, after arXiv:2409.00556 and the
 behaviour of its released code. The weights follow the rule of `weights.py`; `data/` is made by `images.py`.
 """
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use loupe_tests::Running;
+use loupe_tests::{Running, tree};
 
 use super::bench::{Bench, FEW};
 use super::shim::Shim;
@@ -93,4 +93,33 @@ fn a_cache_that_survived_many_kills_is_whole() {
         assert!(ended.code.is_none_or(|code| code == 0), "{}", ended.stderr);
     }
     bench.recovers("worn", &want);
+}
+
+/// What no kill above could bring about: a file that has its name and is not whole.
+#[test]
+fn half_a_file_is_set_aside_and_made_anew() {
+    let bench = Bench::new(&FEW);
+    let want = bench.undisturbed();
+    bench.completes("damaged");
+    let cache = bench.cache("damaged");
+    let shards: Vec<(String, Vec<u8>)> =
+        tree(&cache).into_iter().filter(|(file, _)| file.ends_with(".h5")).collect();
+    assert_eq!(shards.len(), FEW.len());
+    for ((file, bytes), n_left) in shards.iter().zip([shortest(&shards) / 2, 0, 300]) {
+        std::fs::write(cache.join(file), &bytes[..n_left]).unwrap();
+    }
+    let verified = bench.cache_command("damaged", &["verify"]);
+    assert_eq!(verified.code, Some(5), "{}", verified.stdout);
+    let ended = bench.ended(&mut bench.run("damaged"));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for (file, _) in &shards {
+        let head = format!("warning: the cache ignores `WORLD/cache-damaged/{file}`: it ");
+        assert!(ended.stderr.contains(&head), "{}", ended.stderr);
+    }
+    want.check(&bench.outcome("damaged"), "damaged");
+    bench.recovers("damaged", &want);
+}
+
+fn shortest(shards: &[(String, Vec<u8>)]) -> usize {
+    shards.iter().map(|(_, bytes)| bytes.len()).min().unwrap_or(0)
 }

@@ -84,7 +84,7 @@ fn off_cold_and_warm_give_the_same_bytes() {
         same_files(&off, &files(&bench.out(&name)), "warm");
         assert!(values == bench.outcome(&name).values, "a warm run changed the cache");
         bench.verifies(&name);
-        maps.push(off["maps/woven/woven/test/stain/000.npy"].clone());
+        maps.push(off.into_iter().find(|(file, _)| file.starts_with("maps/")));
     }
     assert_ne!(maps[0], maps[1], "16 bits are as good as 32: the key does nothing");
 }

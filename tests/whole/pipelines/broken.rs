@@ -519,6 +519,11 @@ fn the_plugin_refuses_a_patch_that_finds_itself() {
 }
 
 #[test]
+fn taps_for_a_fusion_that_has_no_use_for_them() {
+    check(&edit(&[("gain = 3.5", "gain = 3.5, taps = \"clip\", at = [1]")]), expect![[""]]);
+}
+
+#[test]
 fn set_of_an_unknown_key() {
     let set = ["--set", "stages.both.wieghts=[1.0]"];
     check_with(

@@ -44,14 +44,16 @@ fn a_brace_that_is_not_closed() {
     check(
         &edit(&[(r#"select = "seeded" }"#, r#"select = "seeded""#)]),
         expect![[r#"
-        error: not TOML: missing key for inline table element, expected `,`
-         --> WORLD/p.toml:6:1
-          |
-        6 | [stages]
-          | ^
+            error: not TOML: missing key for inline table element, expected `,`
+             --> WORLD/p.toml:6:1
+              |
+            6 | [stages]
+              | ^
+              |
+              = help: the table in braces before it may lack its `}`
 
-        1 error
-    "#]],
+            1 error
+        "#]],
     );
 }
 

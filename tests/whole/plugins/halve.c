@@ -80,7 +80,7 @@ static void destroy(void *instance) { (void)instance; }
 static const LoupePort table[] = {
     PORT(LOUPE_VERB_TAP, LOUPE_IN, "stream", "b t c"),
     PORT(LOUPE_VERB_RUN, LOUPE_IN, "like", "b gh gw c"),
-    PORT(LOUPE_VERB_TAP, LOUPE_OUT, "sums", "b gh gw"),
+    PORT(LOUPE_VERB_RUN, LOUPE_OUT, "sums", "b gh gw"),
     PORT(LOUPE_VERB_TAP, LOUPE_OUT, "stream", "b t c"),
 };
 static const LoupePort *const ports[] = {&table[0], &table[1], &table[2], &table[3]};

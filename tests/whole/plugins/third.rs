@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use expect_test::expect;
 use loupe_tests::{World, root};
 
 use super::{cells, close, compile, map_of, source};
@@ -79,7 +80,9 @@ fn an_encoder_in_c() {
     let near = |value: &str| {
         let wired = format!("query = \"seven.{value}\", rows = \"seven.{value}\"");
         let nearest = format!("{{ scorer = \"nearest\", {wired}, fit_on = \"references\" }}");
-        pipeline(&format!("far = {nearest}\nmap = {{ fusion = \"resolution-mean\", parts = \"far\" }}"))
+        pipeline(&format!(
+            "far = {nearest}\nmap = {{ fusion = \"resolution-mean\", parts = \"far\" }}"
+        ))
     };
     let (shape, map) = map_of(&world, &near("patch_tokens"), &[]);
     let bank = REFERENCE.as_flattened().iter().map(|c| tokens(*c)).collect::<Vec<_>>();
@@ -98,7 +101,9 @@ fn its_grid_of_three_by_five() {
     encoder(&world);
     let colour = |i: u8, step: u8| [i.wrapping_mul(step), 255 - 13 * i, 17 * (i % 9)];
     let picture = |step: u8| -> Vec<[Colour; 5]> {
-        (0..3).map(|row| std::array::from_fn(|column| colour(5 * row + column as u8, step))).collect()
+        (0..3)
+            .map(|row| std::array::from_fn(|column| colour(5 * row + column as u8, step)))
+            .collect()
     };
     let (query, reference) = (picture(37), picture(91));
     let rows = |picture: &[[Colour; 5]], path: &Path| {
@@ -125,7 +130,7 @@ fn a_fusion_steps_the_encoder() {
     let at = |tap: u32| {
         pipeline(&format!(
             "steps = {{ fusion = \"halve\", taps = \"seven\", at = [1, 2], like = \"seven.patch_tokens\" }}\n\
-             map = {{ fusion = \"resolution-mean\", parts = \"steps.sums@[48.{tap}]\" }}"
+             map = {{ fusion = \"resolution-mean\", parts = \"steps.sums@48.{tap}\" }}"
         ))
     };
     let sum = |x: [f64; 7]| x.iter().sum::<f64>();
@@ -140,6 +145,22 @@ fn a_fusion_steps_the_encoder() {
     let (_, map) = map_of(&world, &pipeline(plain), &[]);
     let bank = REFERENCE.as_flattened().iter().map(|c| tokens(*c)).collect::<Vec<_>>();
     close(&map, &each(&query, |colour| half_cosine(tokens(colour), &bank)));
+}
+
+/// Such a fusion has nothing to do without an encoder to step.
+#[test]
+fn a_fusion_between_taps_says_of_what() {
+    let world = World::new();
+    encoder(&world);
+    compile(&world, "halve", &source("tests/whole/plugins/halve.c"), &[]);
+    let text = pipeline(
+        "steps = { fusion = \"halve\", like = \"seven.patch_tokens\" }\nmap = { fusion = \"resolution-mean\", parts = \"steps.sums\" }",
+    );
+    let file = world.write("p.toml", text).display().to_string();
+    let plugins = world.path("plugins").display().to_string();
+    let ended = world.run(["check", &file, "--plugin-path", &plugins]);
+    assert_eq!(ended.code, Some(3));
+    expect![[""]].assert_eq(&ended.stderr);
 }
 
 #[test]

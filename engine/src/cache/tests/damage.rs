@@ -36,7 +36,7 @@ fn a_flipped_byte_anywhere_is_found() {
         damaged[at] ^= 0x10;
         fs::write(&path, &damaged).unwrap();
         let cache = open(&dir);
-        assert_eq!(cache.verify(1.0).bad.len(), usize::from(path.exists()), "flipped {at}");
+        assert_eq!(cache.verify(1.0).bad.len(), 1, "flipped {at}");
         let got: Vec<_> = (0..4).map(|n| cache.get(&key(n)).unwrap()).collect();
         assert!(got.iter().zip(&whole).all(|(got, want)| got.is_none() || got == want));
         assert!(got.iter().any(Option::is_none), "flipped {at}");

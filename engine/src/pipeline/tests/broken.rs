@@ -894,16 +894,16 @@ fn missing_file() {
     says(
         &edit(r#"weights = "laion400m-e31""#, r#"weights = "laion400m.pt""#),
         expect![[r#"
-        error: `weights` of stage `clip` (encoder `gem`): there is no file `laion400m.pt`
-         --> fade.toml:8:83
-          |
-        8 | clip = { encoder = "gem", image = "image", model = "ViT-B-16-plus-240", weights = "laion400m.pt" }
-          |                                                                                   ^^^^^^^^^^^^^^
-          |
-          = note: names it knows are `random`
+            error: `weights` of stage `clip` (encoder `gem`): there is no file `laion400m.pt`
+             --> fade.toml:8:83
+              |
+            8 | clip = { encoder = "gem", image = "image", model = "ViT-B-16-plus-240", weights = "laion400m.pt" }
+              |                                                                                   ^^^^^^^^^^^^^^
+              |
+              = note: names it knows are `random`, and those of `loupe weights ls`
 
-        1 error
-    "#]],
+            1 error
+        "#]],
     );
 }
 
@@ -949,16 +949,17 @@ fn unknown_layout() {
     says(
         &edit(r#""mvtec-ad""#, r#""mvtec""#),
         expect![[r#"
-        error: there is no data set layout `mvtec`
-         --> fade.toml:3:11
-          |
-        3 | dataset = "mvtec"
-          |           ^^^^^^^
-          |
-          = note: there are `mvtec-ad`, `folder`; the path of a layout file is taken too
+            error: there is no data set layout `mvtec`
+             --> fade.toml:3:11
+              |
+            3 | dataset = "mvtec"
+              |           ^^^^^^^
+              |
+              = help: did you mean `mvtec-ad`?
+              = note: there are `mvtec-ad`, `folder`; the path of a layout file is taken too
 
-        1 error
-    "#]],
+            1 error
+        "#]],
     );
 }
 
@@ -967,16 +968,17 @@ fn unknown_protocol() {
     says(
         &edit(r#""fade-448-u8""#, r#""fade-448""#),
         expect![[r#"
-        error: there is no protocol `fade-448`
-          --> fade.toml:27:8
-           |
-        27 | use = ["fade-448", "native"]
-           |        ^^^^^^^^^^
-           |
-           = note: there are `fade-448-u8`, `native`
+            error: there is no protocol `fade-448`
+              --> fade.toml:27:8
+               |
+            27 | use = ["fade-448", "native"]
+               |        ^^^^^^^^^^
+               |
+               = help: did you mean `fade-448-u8`?
+               = note: there are `fade-448-u8`, `native`
 
-        1 error
-    "#]],
+            1 error
+        "#]],
     );
 }
 
@@ -1131,16 +1133,16 @@ fn missing_key() {
     says(
         &edit(", weights = [0.15, 0.85]", ""),
         expect![[r#"
-        error: stage `both` (fusion `weighted`) lacks the key `weights`
-          --> fade.toml:14:1
-           |
-        14 | both = { fusion = "weighted", parts = ["language", "vision"] }
-           | ^^^^
-           |
-           = note: `weights` wants a list of at least 1 items, each a number of at least 0
+            error: stage `both` (fusion `weighted`) lacks the key `weights`
+              --> fade.toml:14:1
+               |
+            14 | both = { fusion = "weighted", parts = ["language", "vision"] }
+               | ^^^^
+               |
+               = note: `weights` wants a list of at least 1 item, each a number of at least 0
 
-        1 error
-    "#]],
+            1 error
+        "#]],
     );
 }
 

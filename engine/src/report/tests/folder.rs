@@ -13,8 +13,7 @@ fn json_of(folder: &Path, file: &str) -> Value {
 fn a_run_leaves_these_files() {
     let data = tempfile::tempdir().unwrap();
     let (_keep, path) = run(vec![class(data.path(), "tile", &SCORES, true)], true, true);
-    for file in ["classes/tile.json", "maps/tile/tile/0.npy", "report.html", "references/tile.json"]
-    {
+    for file in ["classes/tile.json", "maps/tile/0.npy", "report.html", "references/tile.json"] {
         assert!(path.join(file).is_file(), "{file}");
     }
     assert_eq!(read(&path, "pipeline.toml"), "loupe = 1\n\n[run]\nseed = 7\n");
@@ -22,7 +21,7 @@ fn a_run_leaves_these_files() {
     assert_eq!((&run["complete"], &run["kind"]), (&true.into(), &"loupe-run".into()));
     assert_eq!((&run["name"], &run["seed"]), (&"demo".into(), &7.into()));
     assert_eq!(json_of(&path, "references/tile.json")["images"][0]["name"], "train/0.png");
-    let npy = fs::read(path.join("maps/tile/tile/3.npy")).unwrap();
+    let npy = fs::read(path.join("maps/tile/3.npy")).unwrap();
     assert_eq!(npy, crate::files::npy_f32(&[2, 2], &[0.0, 0.1, 0.2, 0.9]));
 }
 
