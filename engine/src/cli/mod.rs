@@ -222,6 +222,9 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Outcome {
     print(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
+/// Most numbers that one list may name.
+const MOST: u64 = 1000;
+
 /// Parses `0..4` (both ends), `1,2,4` or a mixture of them.
 pub(crate) fn parse_list(text: &str) -> Result<Vec<u64>, String> {
     let number = |text: &str| {
@@ -230,13 +233,15 @@ pub(crate) fn parse_list(text: &str) -> Result<Vec<u64>, String> {
     };
     let mut numbers = Vec::new();
     for part in text.split(',') {
-        match part.split_once("..") {
-            Some((first, last)) => numbers.extend(number(first)?..=number(last)?),
-            None => numbers.push(number(part)?),
+        let (first, last) = part.split_once("..").unwrap_or((part, part));
+        let (first, last) = (number(first)?, number(last)?);
+        if last.saturating_sub(first) >= MOST {
+            return Err(format!("`{part}` names more than {MOST} numbers"));
         }
+        numbers.extend((first..=last).filter(|next| !numbers.contains(next)).collect::<Vec<_>>());
     }
-    if numbers.is_empty() || numbers.len() > 10_000 {
-        return Err(format!("`{text}` names {} numbers; 1 to 10000 are allowed", numbers.len()));
+    if numbers.is_empty() || numbers.len() as u64 > MOST {
+        return Err(format!("`{text}` names {} numbers; 1 to {MOST} are allowed", numbers.len()));
     }
     Ok(numbers)
 }
@@ -261,6 +266,10 @@ mod tests {
         assert_eq!(parse_list("0..3,9").unwrap(), [0, 1, 2, 3, 9]);
         assert!(parse_list("1,x").unwrap_err().contains("got `x`"));
         assert!(parse_list("5..2").is_err());
+        assert_eq!(parse_list("4,4,3..5").unwrap(), [4, 3, 5], "a number counts once");
+        for endless in ["0..18446744073709551615", "0..99999999999"] {
+            assert!(parse_list(endless).unwrap_err().contains("more than 1000"));
+        }
     }
 
     #[test]

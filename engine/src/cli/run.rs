@@ -16,7 +16,7 @@ use crate::pipeline::model::{Pipeline, References};
 use crate::pipeline::show;
 use crate::plugin::Loader;
 use crate::report::{PictureOptions, RunFolder, SummaryCell, summary_table};
-use crate::run::{Engine, Options};
+use crate::run::{Engine, Options, hex};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -154,7 +154,14 @@ impl<'a> Study<'a> {
         };
         let list =
             |list: &Option<List>, one: u64| list.as_ref().map_or(vec![one], |list| list.0.clone());
-        let seeds = list(&arguments.seeds, base.seed);
+        let mut seeds = list(&arguments.seeds, base.seed);
+        if matches!(base.select.as_str(), "first" | "manifest") && seeds.len() > 1 {
+            eprintln!(
+                "note: `select = \"{}\"` takes the same references whatever the seed; one seed is run",
+                base.select
+            );
+            seeds.truncate(1);
+        }
         let mut cells = Vec::new();
         for shots in list(&arguments.shots, base.shots as u64) {
             let with =
@@ -170,7 +177,16 @@ impl<'a> Study<'a> {
         arguments: &Arguments,
         several: bool,
     ) -> Result<(CellResult, PathBuf), Exit> {
-        let label = format!("{}-s{}-seed{}", self.name, references.shots, references.seed);
+        // What was changed on the command line gets a folder of its own.
+        let changed = match arguments.sets.is_empty() && arguments.classes.is_empty() {
+            true => String::new(),
+            false => {
+                let what = format!("{:?} {:?}", arguments.sets, arguments.classes);
+                format!("-{}", &hex(blake3::hash(what.as_bytes()).as_bytes())[..8])
+            }
+        };
+        let (shots, seed) = (references.shots, references.seed);
+        let label = format!("{}-s{shots}-seed{seed}{changed}", self.name);
         let path = match (&arguments.out, several) {
             (Some(out), false) => out.clone(),
             (Some(out), true) => out.join(&label),
@@ -200,8 +216,12 @@ impl<'a> Study<'a> {
     }
 
     fn say(&self, common: &Common, result: &CellResult, path: &Path, several: bool) -> Outcome {
-        let tables: Vec<Vec<ClassMetrics>> =
-            result.rows.iter().map(|rows| with_mean(rows)).collect();
+        // The mean over the classes that were done is another mean.
+        let table = |rows: &Vec<ClassMetrics>| match result.interrupted {
+            true => rows.clone(),
+            false => with_mean(rows),
+        };
+        let tables: Vec<Vec<ClassMetrics>> = result.rows.iter().map(table).collect();
         match (common.format, several) {
             (Format::Table, false) => {
                 print(&format!("setting: {}\n", self.setting()))?;

@@ -54,7 +54,9 @@ pub(super) fn beside(folder: &Path) -> Vec<PathBuf> {
     // Programs of tests stand one folder deeper than what cargo builds for use.
     let built = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
     if let Some(built) = built.filter(|built| built.join(".cargo-lock").exists()) {
-        files.extend(files_in(built, |name| name.starts_with("libloupe_")));
+        // Macros are libraries too, but the compiler's.
+        let is_plugin = |name: &str| name.starts_with("libloupe_") && !name.ends_with("_derive.so");
+        files.extend(files_in(built, is_plugin));
     }
     files
 }

@@ -1,7 +1,7 @@
 //! One class under evaluation: tensors are asked for by stage, output and label, taken from memory or the cache where
 //! they are there, and computed, with everything they need, where they are not.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +17,6 @@ use crate::cache::{Key, KeyBuilder};
 use crate::hooks;
 use crate::image::Rgb;
 use crate::pipeline::model::{Component, Label, ValueRef};
-use crate::plugin::info::Kind;
 use crate::plugin::{Instance, Tensor, Value};
 
 /// Bytes of fit inputs kept between the two passes over a test set, so that nothing is computed twice without a cache.
@@ -63,7 +62,8 @@ pub struct ClassRun<'e> {
     kept: HashMap<Key, Tensor>,
     kept_bytes: usize,
     decoded: Option<([u8; 32], Arc<Rgb>)>,
-    n_encoded: usize,
+    /// Digests of the images for which an encoder ran.
+    encoded: HashSet<[u8; 32]>,
 }
 
 impl<'e> ClassRun<'e> {
@@ -84,7 +84,7 @@ impl<'e> ClassRun<'e> {
             kept: HashMap::new(),
             kept_bytes: 0,
             decoded: None,
-            n_encoded: 0,
+            encoded: HashSet::new(),
         })
     }
 
@@ -96,7 +96,6 @@ impl<'e> ClassRun<'e> {
     /// Errors: whatever a stage or a file on the way reports.
     pub fn score(&mut self, image: &Image) -> Result<Scored, RunError> {
         let start = Instant::now();
-        let encoded = self.n_encoded;
         let output = &self.engine.pipeline.output;
         let anomaly_map =
             output.anomaly_map.as_ref().map(|value| self.value(image, value)).transpose()?;
@@ -111,7 +110,7 @@ impl<'e> ClassRun<'e> {
         Ok(Scored {
             anomaly_map,
             anomaly_score,
-            from_cache: self.n_encoded == encoded,
+            from_cache: !self.encoded.remove(&image.digest),
             ms: start.elapsed().as_secs_f64() * 1e3,
         })
     }
@@ -246,7 +245,15 @@ impl<'e> ClassRun<'e> {
                 Some(fit) => Some(self.state_key(stage, fit)?),
                 None => None,
             };
-            self.feeds_key("call", image, stage, state.as_ref(), call)?
+            let key = self.feeds_key("call", image, stage, state.as_ref(), call)?;
+            match &engine.pipeline.stages[stage].taps {
+                // A stepped pass reads the encoder's image and the encoder itself, which no feed names.
+                Some(taps) => KeyBuilder::new("stepped")
+                    .key("call", &key)
+                    .key("encoder", &self.call_key(image, taps.encoder, call.label)?)
+                    .finish(),
+                None => key,
+            }
         };
         self.call_keys.insert(memo, key);
         Ok(key)
@@ -340,8 +347,8 @@ impl<'e> ClassRun<'e> {
         Ok(rgb)
     }
 
-    pub(super) fn note_encoding(&mut self, kind: Kind) {
-        self.n_encoded += usize::from(kind == Kind::Encoder);
+    pub(super) fn note_encoding(&mut self, image: &Image) {
+        self.encoded.insert(image.digest);
     }
 
     /// Runs `body` with a memory of its own, so that a fit over many images neither grows it nor loses what is in it.
@@ -350,11 +357,8 @@ impl<'e> ClassRun<'e> {
         body: impl FnOnce(&mut Self) -> Result<T, RunError>,
     ) -> Result<T, RunError> {
         let memo = std::mem::take(&mut self.memo);
-        let n_encoded = self.n_encoded;
         let result = body(self);
         self.memo = memo;
-        // Encoding a reference does not make the image under test an encoded one.
-        self.n_encoded = n_encoded;
         result
     }
 

@@ -7,7 +7,7 @@ use super::wiring::{Call, Form};
 use crate::image::{self, Normalize, PrepareConfig};
 use crate::map;
 use crate::pipeline::model::{Component, Label, Normalize as Normal, Prepare, Stage, Taps};
-use crate::plugin::info::{ComponentInfo, ValueKind, Verb};
+use crate::plugin::info::{ComponentInfo, Kind, ValueKind, Verb};
 use crate::plugin::{Instance, Steps, Tensor, Value};
 
 /// What a call made: output, label, tensor.
@@ -37,7 +37,9 @@ pub(super) fn call(
         }
         Component::Plugin { kind, .. } => {
             let instance = run.instance(stage, call.label)?;
-            run.note_encoding(*kind);
+            if *kind == Kind::Encoder || described.taps.is_some() {
+                run.note_encoding(image);
+            }
             match &described.taps {
                 Some(taps) => stepped(run, image, stage, call, wanted, &instance, taps),
                 None => {

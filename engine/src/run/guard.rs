@@ -14,8 +14,8 @@ use crate::pipeline::model::{Component, Label};
 use crate::plugin::info::{ComponentInfo, Kind, Port, ValueKind, Verb};
 use crate::plugin::{Instance, PluginError, Sentence, Tensor, Value};
 
-/// Side of every grid and the length of every unnamed dimension in the probe.
-const SIDE: usize = 3;
+/// Sides of the probes, tried in this order: a component may want more than a few rows.
+const SIDES: [usize; 2] = [3, 16];
 /// Width where neither the config nor a neighbour fixes one.
 const WIDTH: usize = 8;
 
@@ -79,25 +79,33 @@ fn key(engine: &Engine<'_>, stage: usize) -> Key {
     KeyBuilder::new("fingerprint").key("stage", &engine.keys[stage]).finish()
 }
 
-/// Digest of everything the component gives for the probe. A refusal is an output too: its message counts.
+/// The component that is probed and the sizes of what it is given.
+struct Probe<'a> {
+    engine: &'a Engine<'a>,
+    stage: usize,
+    info: &'a ComponentInfo,
+    /// Side of every grid and the length of every unnamed dimension.
+    side: usize,
+}
+
+/// Digest of everything the component gives for the first probe that it takes. A component that takes none cannot be
+/// compared: the binary stands for its outputs, and another build of the same revision is refused.
 fn probe(engine: &Engine<'_>, stage: usize, info: &ComponentInfo, instance: &Instance) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    match verbs(engine, stage, info, instance) {
-        Ok(values) => values.iter().for_each(|value| hash(&mut hasher, value)),
-        Err(error) => {
-            hasher.update(error.to_string().as_bytes());
+    let values =
+        SIDES.iter().find_map(|&side| verbs(&Probe { engine, stage, info, side }, instance).ok());
+    match values {
+        Some(values) => values.iter().for_each(|value| hash(&mut hasher, value)),
+        None => {
+            hasher.update(b"refused").update(&info.binary);
         }
     }
     *hasher.finalize().as_bytes()
 }
 
-fn verbs(
-    engine: &Engine<'_>,
-    stage: usize,
-    info: &ComponentInfo,
-    instance: &Instance,
-) -> Result<Vec<Value>, PluginError> {
-    let wiring = &engine.wiring[stage];
+fn verbs(probe: &Probe<'_>, instance: &Instance) -> Result<Vec<Value>, PluginError> {
+    let info = probe.info;
+    let wiring = &probe.engine.wiring[probe.stage];
     let mut values = Vec::new();
     if info.encodes_text {
         values.push(Value::Tensor(instance.encode_text(&sentences())?));
@@ -106,14 +114,14 @@ fn verbs(
     let loaded = match wiring.fit_of(call.label) {
         Some(fit) => {
             let mut session = instance.fit()?;
-            session.push(&inputs(engine, stage, info, fit, Verb::Fit))?;
+            session.push(&inputs(probe, fit, Verb::Fit))?;
             Some(instance.load(&session.close()?)?)
         }
         None => None,
     };
     let written = |port: &&Port| port.output && (port.verb == Verb::Run || is_stepped(info, port));
     let wanted: Vec<u32> = info.ports.iter().filter(written).map(|port| port.index).collect();
-    let inputs = inputs(engine, stage, info, call, Verb::Run);
+    let inputs = inputs(probe, call, Verb::Run);
     let outputs = loaded.as_ref().unwrap_or(instance).run(&inputs, &wanted)?;
     values.extend(outputs.values.into_iter().map(|(_, value)| value));
     Ok(values)
@@ -124,30 +132,30 @@ fn is_stepped(info: &ComponentInfo, port: &Port) -> bool {
     info.kind == Kind::Fusion && port.verb == Verb::Tap
 }
 
-fn inputs(
-    engine: &Engine<'_>,
-    stage: usize,
-    info: &ComponentInfo,
-    call: &Call,
-    verb: Verb,
-) -> Vec<(u32, Value)> {
+fn inputs(probe: &Probe<'_>, call: &Call, verb: Verb) -> Vec<(u32, Value)> {
+    let info = probe.info;
     let mut inputs: Vec<(u32, Value)> =
-        call.feeds.iter().map(|feed| (feed.port, value(engine, stage, info, feed))).collect();
+        call.feeds.iter().map(|feed| (feed.port, value(probe, feed))).collect();
     // What the engine feeds by itself: a generator's class name, a stepped fusion's stream.
     for port in info.ports.iter().filter(|port| !port.output && !port.optional) {
         let by_engine = port.verb == verb || (verb == Verb::Run && is_stepped(info, port));
         if by_engine && !inputs.iter().any(|(given, _)| *given == port.index) {
-            let feed = Feed { port: port.index, stage, output: String::new(), form: Form::Class };
-            inputs.push((port.index, value(engine, stage, info, &feed)));
+            let feed = Feed {
+                port: port.index,
+                stage: probe.stage,
+                output: String::new(),
+                form: Form::Class,
+            };
+            inputs.push((port.index, value(probe, &feed)));
         }
     }
     inputs
 }
 
-fn value(engine: &Engine<'_>, stage: usize, info: &ComponentInfo, feed: &Feed) -> Value {
-    let port = info.ports.iter().find(|port| port.index == feed.port);
+fn value(probe: &Probe<'_>, feed: &Feed) -> Value {
+    let port = probe.info.ports.iter().find(|port| port.index == feed.port);
     let has = |kind| port.is_some_and(|port| port.kinds.contains(&kind));
-    let tensor = |label: Label, nth: usize| tensor(engine, stage, port, label, nth);
+    let tensor = |label: Label, nth: usize| tensor(probe, port, label, nth);
     match &feed.form {
         Form::Tensor(label) => Value::Tensor(tensor(*label, 0)),
         Form::Tensors(labels) => Value::Tensors(
@@ -155,7 +163,7 @@ fn value(engine: &Engine<'_>, stage: usize, info: &ComponentInfo, feed: &Feed) -
         ),
         Form::Class if has(ValueKind::EmbeddedText) => {
             let sentences = Arc::new(sentences());
-            let width = dim(engine, stage, "d", Label::default());
+            let width = dim(probe, "d", Label::default());
             let embeddings = numbers(vec![sentences.len(), width], 7);
             Value::EmbeddedText { sentences, embeddings }
         }
@@ -164,36 +172,31 @@ fn value(engine: &Engine<'_>, stage: usize, info: &ComponentInfo, feed: &Feed) -
     }
 }
 
-fn tensor(
-    engine: &Engine<'_>,
-    stage: usize,
-    port: Option<&Port>,
-    label: Label,
-    nth: usize,
-) -> Tensor {
+fn tensor(probe: &Probe<'_>, port: Option<&Port>, label: Label, nth: usize) -> Tensor {
     let shape = port.and_then(|port| port.shape.as_deref()).unwrap_or("...");
     let mut dims = Vec::new();
     for name in shape.split_whitespace() {
         match name {
-            "..." => dims.extend([1, SIDE, SIDE]),
-            name => dims.push(dim(engine, stage, name, label)),
+            "..." => dims.extend([1, probe.side, probe.side]),
+            name => dims.push(dim(probe, name, label)),
         }
     }
     numbers(dims, nth as u64)
 }
 
-fn dim(engine: &Engine<'_>, stage: usize, name: &str, label: Label) -> usize {
-    let described = &engine.pipeline.stages[stage];
-    let encoder = described.taps.as_ref().map(|taps| &engine.pipeline.stages[taps.encoder].facts);
+fn dim(probe: &Probe<'_>, name: &str, label: Label) -> usize {
+    let stages = &probe.engine.pipeline.stages;
+    let described = &stages[probe.stage];
+    let encoder = described.taps.as_ref().map(|taps| &stages[taps.encoder].facts);
     let known =
         described.facts.dims.get(name).or_else(|| encoder.and_then(|facts| facts.dims.get(name)));
     match (name, known, name.parse::<usize>()) {
         (_, Some(known), _) => *known,
         (_, _, Ok(fixed)) => fixed,
         ("b", ..) => 1,
-        ("h" | "w", ..) => label.size.map_or(SIDE, |size| size as usize),
+        ("h" | "w", ..) => label.size.map_or(probe.side, |size| size as usize),
         ("c" | "d", ..) => WIDTH,
-        _ => SIDE,
+        _ => probe.side,
     }
 }
 

@@ -51,6 +51,11 @@ pub enum RunError {
          {revision}: bump its revision, or give the cache another folder"
     )]
     Fingerprint { kind: String, component: String, revision: u32 },
+    #[error(
+        "`{value}` of stage `{stage}` does not fit into {dtype}, in which the cache was asked to store it; use f32 \
+         under `cache` of [run]"
+    )]
+    Overflow { stage: String, value: String, dtype: &'static str },
     #[error("cannot start the threads: {message}")]
     Threads { message: String },
     #[error("interrupted")]

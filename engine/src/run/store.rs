@@ -49,6 +49,15 @@ impl ClassRun<'_> {
             data: tensor.data().to_vec(),
         }]);
         quantise(&mut stored, dtype);
+        if let Stored::Arrays(arrays) = &stored
+            && arrays.iter().flat_map(|array| &array.data).any(|value| !value.is_finite())
+        {
+            return Err(RunError::Overflow {
+                stage: self.engine.pipeline.stages[stage].name.clone(),
+                value: output.to_owned(),
+                dtype: dtype.name(),
+            });
+        }
         let tensor = match &stored {
             Stored::Arrays(arrays) if dtype != Dtype::F32 => {
                 Tensor::new(arrays[0].shape.clone(), arrays[0].data.clone())?

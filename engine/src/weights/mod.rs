@@ -119,8 +119,8 @@ impl Registry {
         &self.dir
     }
 
-    /// Pins a file under a name. It is linked into the folder, or copied where it lies on another
-    /// disk. True if the very same file was pinned before.
+    /// Pins a copy of a file under a name: what becomes of the original does not touch the pin. True
+    /// if the very same file was pinned before.
     /// Errors: `Name`, `Read`, `Place`, `Write`; `NotIt` if the name is public and the digest is
     /// not its file's; `Taken` if the name has another file and `replace` is false.
     pub fn add(
@@ -137,8 +137,8 @@ impl Registry {
             return Ok((pinned, true));
         }
         let temporary = self.temporary(&pinned)?;
-        let placed = fs::hard_link(file, &temporary).or_else(|_| copy(file, &temporary));
-        placed.map_err(|source| WeightsError::Place { path: temporary.clone(), source })?;
+        copy(file, &temporary)
+            .map_err(|source| WeightsError::Place { path: temporary.clone(), source })?;
         self.adopt(&temporary, &pinned)?;
         Ok((pinned, false))
     }

@@ -1,4 +1,5 @@
-//! One small pipeline on a few made surfaces, run undisturbed and otherwise, and what is compared afterwards.
+//! One small pipeline on a few made surfaces, run undisturbed and otherwise, and what is compared
+//! afterwards.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +7,8 @@ use std::process::Command;
 
 use loupe_tests::{Ended, Running, World, tree};
 
-/// Two scales, both branches: features, states, text embeddings and stage outputs all pass through the cache.
+/// Two scales, both branches: features, states, text embeddings and stage outputs all pass through
+/// the cache.
 const PIPELINE: &str = r#"loupe = 1
 [data]
 dataset    = "mvtec-ad"
@@ -131,8 +133,8 @@ impl Bench {
         self.ended(command.env("LOUPE_CACHE", self.cache(name)))
     }
 
-    /// Runs to the end without anything in the way, and says nothing but where the results are. How many images came
-    /// from the cache.
+    /// Runs to the end without anything in the way, and says nothing but where the results are. How
+    /// many images came from the cache.
     pub fn completes(&self, name: &str) -> usize {
         let ended = self.ended(&mut self.run(name));
         assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
@@ -164,8 +166,9 @@ impl Bench {
         assert!(ended.stdout.ends_with("all good\n"), "{name}: {}", ended.stdout);
     }
 
-    /// After whatever happened to the run of `name`: nothing half-written is there to be read, the next run gives what
-    /// an undisturbed one gives, the one after it finds everything in the cache, and `gc` leaves no litter.
+    /// After whatever happened to the run of `name`: nothing half-written is there to be read, the
+    /// next run gives what an undisturbed one gives, the one after it finds everything in the
+    /// cache, and `gc` leaves no litter.
     pub fn recovers(&self, name: &str, want: &Outcome) {
         if self.cache(name).is_dir() {
             self.verifies(name);

@@ -1,5 +1,5 @@
-//! A full disk, a failing one and a limit on the size of files: results do not need the cache, and a run folder that
-//! cannot be written is said by name.
+//! A full disk, a failing one and a limit on the size of files: results do not need the cache, and
+//! a run folder that cannot be written is said by name.
 
 use std::fs::File;
 use std::process::Command;
@@ -112,7 +112,8 @@ fn limited(bench: &Bench, name: &str, max_bytes: u64) -> Command {
 #[test]
 fn a_limit_on_the_size_of_files_is_an_error_and_not_the_end() {
     let bench = Bench::new(&FEW[..1]);
-    // Wide embeddings on a fine grid: one file of the cache is larger than any plugin, which the loader copies.
+    // Wide embeddings on a fine grid: one file of the cache is larger than any plugin, which the
+    // loader copies.
     bench.pipeline("f32", 1024);
     bench.finer_grid();
     let want = bench.undisturbed();

@@ -15,7 +15,8 @@ fn json(bench: &Bench, name: &str, file: &str) -> Value {
     serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{name}: `{file}`: {error}"))
 }
 
-/// Starts the run of `name` and interrupts it with `signal` as soon as so many classes are done. `None`: it was quicker.
+/// Starts the run of `name` and interrupts it with `signal` as soon as so many classes are done.
+/// `None`: it was quicker.
 fn interrupt(bench: &Bench, name: &str, signal: &str, n_classes: usize) -> Option<Ended> {
     let mut running = Running::start(&mut bench.run(name));
     let classes = bench.out(name).join("classes");
@@ -45,7 +46,8 @@ fn an_interrupted_run_leaves_a_valid_folder() {
     }
 }
 
-/// The folder says that it is not complete, and what it says of the classes that were done is what the whole run says.
+/// The folder says that it is not complete, and what it says of the classes that were done is what
+/// the whole run says.
 fn is_valid(bench: &Bench, name: &str, at_least: usize, want: &Outcome) {
     assert_eq!(json(bench, name, "run.json")["complete"], false);
     let results = json(bench, name, "results.json");
@@ -69,7 +71,8 @@ fn is_valid(bench: &Bench, name: &str, at_least: usize, want: &Outcome) {
     for (file, bytes) in got.iter().filter(|(file, _)| file.starts_with("maps/")) {
         assert!(want.files[file] == *bytes, "`{file}` differs");
     }
-    // The cache has at least what the classes that were done put there, and nothing else than a whole run puts there.
+    // The cache has at least what the classes that were done put there, and nothing else than a
+    // whole run puts there.
     let values = super::same::values(&bench.cache(name));
     assert!(values.len() >= done.len() * want.values.len() / (all.len() + 1));
     assert!(values.iter().all(|(key, value)| want.values.get(key) == Some(value)));

@@ -7,8 +7,8 @@ use hdf5::types::VarLenUnicode;
 use hdf5::{Dataset, File, Group};
 use loupe_tests::tree;
 
-/// Every value of every shard by its key, with stage, component, output and type. A key that stands in two shards must
-/// have one value.
+/// Every value of every shard by its key, with stage, component, output and type. A key that stands
+/// in two shards must have one value.
 pub fn values(cache: &Path) -> BTreeMap<String, (String, Vec<u8>)> {
     let mut values = BTreeMap::new();
     for file in tree(cache).into_keys().filter(|file| file.ends_with(".h5")) {

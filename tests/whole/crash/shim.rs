@@ -21,7 +21,8 @@ impl Shim {
         Shim { library }
     }
 
-    /// The run of `name`, in the way that `mode` says, `after` so many bytes or calls below `folder`.
+    /// The run of `name`, in the way that `mode` says, `after` so many bytes or calls below
+    /// `folder`.
     pub fn run(&self, bench: &Bench, name: &str, folder: &Path, mode: &str, after: u64) -> Command {
         let mut command = bench.run(name);
         command

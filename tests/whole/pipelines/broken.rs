@@ -520,7 +520,20 @@ fn the_plugin_refuses_a_patch_that_finds_itself() {
 
 #[test]
 fn taps_for_a_fusion_that_has_no_use_for_them() {
-    check(&edit(&[("gain = 3.5", "gain = 3.5, taps = \"clip\", at = [1]")]), expect![[""]]);
+    check(
+        &edit(&[("gain = 3.5", "gain = 3.5, taps = \"clip\", at = [1]")]),
+        expect![[r#"
+        error: fusion `resolution-mean` does not work between taps
+          --> WORLD/p.toml:13:80
+           |
+        13 | vision   = { fusion = "resolution-mean", parts = "differs", gain = 3.5, taps = "clip", at = [1] }
+           |                                                                                ^^^^^^
+           |
+           = help: leave out `taps` and `at`
+
+        1 error
+    "#]],
+    );
 }
 
 #[test]

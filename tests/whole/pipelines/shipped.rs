@@ -11,10 +11,8 @@ fn all_pass() {
         r#"{"object": {"normal": ["{}"], "abnormal": ["bad {}"]}}"#,
     );
     for number in 1..=5 {
-        let name = if number == 5 { "4".to_owned() } else { number.to_string() };
-        world.write(&format!("fade/prompts/chatgpt3.5_prompt{name}.json"), "{}");
+        world.write(&format!("fade/prompts/chatgpt3.5_prompt{number}.json"), "{}");
     }
-    world.write("fade/prompts/chatgpt3.5_prompt5.json", "{}");
     let mut pipelines: Vec<_> = std::fs::read_dir(root().join("pipelines"))
         .unwrap()
         .map(|entry| entry.unwrap().path())

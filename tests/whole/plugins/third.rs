@@ -160,7 +160,18 @@ fn a_fusion_between_taps_says_of_what() {
     let plugins = world.path("plugins").display().to_string();
     let ended = world.run(["check", &file, "--plugin-path", &plugins]);
     assert_eq!(ended.code, Some(3));
-    expect![[""]].assert_eq(&ended.stderr);
+    expect![[r#"
+        error: stage `steps` works between taps, but does not say of what
+         --> WORLD/p.toml:5:20
+          |
+        5 | steps = { fusion = "halve", like = "seven.patch_tokens" }
+          |                    ^^^^^^^
+          |
+          = help: add `taps = "ENCODER", at = [..]`, an encoder stage and its taps
+
+        1 error
+    "#]]
+    .assert_eq(&ended.stderr);
 }
 
 #[test]
