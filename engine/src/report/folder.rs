@@ -1,7 +1,7 @@
 //! The run folder on disk, filled class by class.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,7 @@ const FOLDERS: [&str; 4] = ["classes", "references", "maps", "pictures"];
 const FILES: [&str; 6] =
     ["pipeline.toml", "results.json", "results.csv", "images.csv", "timings.csv", "report.html"];
 const RUN: &str = "run.json";
+const LOCK: &str = ".lock";
 
 /// How pictures are made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +37,8 @@ pub struct PictureOptions {
 
 /// A run folder that is being filled.
 pub struct RunFolder {
+    /// Held as long as the folder is being filled.
+    _lock: File,
     path: PathBuf,
     facts: CellFacts,
     resolved: String,
@@ -63,7 +66,9 @@ impl RunFolder {
     /// Errors: `NotOurs`, `NotAFolder`, `Folder`, `Write`.
     pub fn create(path: &Path, facts: &CellFacts, resolved: &Value) -> Result<Self, ReportError> {
         claim(path)?;
+        let lock = lock(path)?;
         let folder = Self {
+            _lock: lock,
             path: path.to_owned(),
             facts: facts.clone(),
             resolved: as_toml(resolved),
@@ -184,10 +189,23 @@ fn claim(path: &Path) -> Result<(), ReportError> {
         return Ok(());
     }
     // A run that died at its very first file leaves only that file's temporary.
-    let other = entries(path)?.into_iter().find(|name| !is_temporary(name));
+    let other = entries(path)?.into_iter().find(|name| !is_temporary(name) && name != LOCK);
     match other {
         Some(holds) => Err(ReportError::NotOurs { path: path.to_owned(), holds }),
         None => Ok(()),
+    }
+}
+
+/// Keeps a second run out of the folder while the first one fills it; the system lets go of it with the process.
+fn lock(path: &Path) -> Result<File, ReportError> {
+    let file = path.join(LOCK);
+    let fail = |source| ReportError::Folder { action: "lock", path: file.clone(), source };
+    fs::create_dir_all(path).map_err(fail)?;
+    let lock = File::create(&file).map_err(fail)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(ReportError::Busy { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(fail(source)),
     }
 }
 

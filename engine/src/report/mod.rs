@@ -35,6 +35,8 @@ pub enum ReportError {
         path.display()
     )]
     NotOurs { path: PathBuf, holds: String },
+    #[error("another run is filling `{}`; wait until it has ended, or name another folder", path.display())]
+    Busy { path: PathBuf },
     #[error("the run folder `{}` is a file; name another folder, or move it away", path.display())]
     NotAFolder { path: PathBuf },
     #[error("cannot {action} `{}`: {source}", path.display())]
