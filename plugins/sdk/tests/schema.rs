@@ -64,6 +64,7 @@ fn tenth() -> f32 {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn every_key_of_the_subset() {
     let schema = serde_json::to_string_pretty(&Near::schema()).unwrap();
     expect![[r#"

@@ -81,6 +81,7 @@ fn an_output_nobody_reads_is_dropped() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn wrong_results() {
     check(
         "WRONG_SHAPE",
