@@ -25,7 +25,7 @@ demo: build
 
 test: setup
 	$(CARGO) build --release --locked --workspace --all-targets
-	$(CARGO) test --release --locked --workspace
+	$(CARGO) test --release --locked --workspace --no-fail-fast
 
 lint: setup
 	$(CARGO) fmt --all --check

@@ -24,7 +24,6 @@ const FOLDERS: [&str; 4] = ["classes", "references", "maps", "pictures"];
 const FILES: [&str; 6] =
     ["pipeline.toml", "results.json", "results.csv", "images.csv", "timings.csv", "report.html"];
 const RUN: &str = "run.json";
-const LOCK: &str = ".lock";
 
 /// How pictures are made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -189,7 +188,7 @@ fn claim(path: &Path) -> Result<(), ReportError> {
         return Ok(());
     }
     // A run that died at its very first file leaves only that file's temporary.
-    let other = entries(path)?.into_iter().find(|name| !is_temporary(name) && name != LOCK);
+    let other = entries(path)?.into_iter().find(|name| !is_temporary(name));
     match other {
         Some(holds) => Err(ReportError::NotOurs { path: path.to_owned(), holds }),
         None => Ok(()),
@@ -198,10 +197,10 @@ fn claim(path: &Path) -> Result<(), ReportError> {
 
 /// Keeps a second run out of the folder while the first one fills it; the system lets go of it with the process.
 fn lock(path: &Path) -> Result<File, ReportError> {
-    let file = path.join(LOCK);
-    let fail = |source| ReportError::Folder { action: "lock", path: file.clone(), source };
+    let fail = |source| ReportError::Folder { action: "lock", path: path.to_owned(), source };
     fs::create_dir_all(path).map_err(fail)?;
-    let lock = File::create(&file).map_err(fail)?;
+    // The folder itself is locked, so that no file for it stays behind.
+    let lock = File::open(path).map_err(fail)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(ReportError::Busy { path: path.to_owned() }),

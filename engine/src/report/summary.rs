@@ -71,7 +71,10 @@ fn lines_of(cells: &[SummaryCell], protocol: &str) -> Vec<Line> {
             values: spread_over_seeds(rows),
         };
         let of_cell = |rows: &Vec<ClassMetrics>| mean_of(rows, names.len());
-        means.push(line("mean", &cells.iter().filter_map(of_cell).collect::<Vec<_>>()));
+        // Of one class there is no mean: its own line says all.
+        if names.len() > 1 {
+            means.push(line("mean", &cells.iter().filter_map(of_cell).collect::<Vec<_>>()));
+        }
         for name in &names {
             let rows = cells.iter().flatten().filter(|row| row.class == *name);
             classes.push(line(name, &rows.cloned().collect::<Vec<_>>()));

@@ -88,6 +88,10 @@ extern "C" {
 /* What a component declares of itself, tested by the conformance suite. */
 #define LOUPE_DETERMINISTIC 1u
 #define LOUPE_BATCH_INVARIANT 2u
+/*
+ * Verbs may be called on one instance from several threads at once; without it they follow one
+ * another. An instance may be used on another thread than the one that made it in either case.
+ */
 #define LOUPE_THREAD_SAFE 4u
 
 /* Where a component computes, as a set. */
@@ -256,6 +260,10 @@ struct LoupeSink {
     uint32_t size;
     uint32_t reserved;
     void *ctx;
+    /*
+     * `label` tells the tensors of a list apart; for a single tensor it is {-1, -1}. Where the host maps
+     * the component over a list, the host's own label stands.
+     */
     int32_t (*put_tensor)(void *ctx, uint32_t port, LoupeLabel label, DLManagedTensorVersioned *tensor);
     int32_t (*put_text)(void *ctx, uint32_t port, const LoupeSentence *sentences, size_t n_sentences);
     int32_t (*put_state)(void *ctx, const LoupeState *state);
@@ -294,7 +302,7 @@ struct LoupeHost {
     void (*parallel_for)(void *ctx, size_t n, void (*body)(void *arg, size_t i), void *arg);
     /*
      * Fills `out` from a stream seeded by the run's seed and the stage's name: the same run draws
-     * the same numbers.
+     * the same numbers. A component that uses it does not declare `LOUPE_DETERMINISTIC`.
      */
     void (*random)(void *ctx, uint64_t *out, size_t n);
     /*
@@ -305,7 +313,11 @@ struct LoupeHost {
     const void *(*get_extension)(void *ctx, const char *id);
 };
 
-/* One input or output of a component. */
+/*
+ * One input or output of a component. Every component has an output of verb `LOUPE_VERB_RUN`.
+ * The host feeds some inputs by their names: `class` of prompts (the class's name, then its
+ * synonyms), `image` of an encoder, `stream` of what stands between two taps.
+ */
 struct LoupePort {
     uint32_t size;
     uint32_t verb;
@@ -343,18 +355,27 @@ struct LoupeComponent {
     const char *kind;
     const char *name;
     const char *about;
-    /* JSON Schema of the config, in the subset that the SDK's `Schema` derives. */
+    /*
+     * JSON Schema of the config, an object. Of the keywords these are understood: `type`
+     * (`object array string number integer boolean`), `description`, `default`, `properties`,
+     * `required`, `additionalProperties`, `enum`, `items`, `minItems`, `maxItems`, `minimum`,
+     * `maximum`, `exclusiveMinimum`, `anyOf`, `format` (`loupe-file` for a file the host opens)
+     * and beside it `x-names` (strings that are no files).
+     */
     const char *config_schema;
     uint32_t n_ports;
     uint32_t reserved;
     const LoupePort *const *ports;
     const LoupeVerbs *verbs;
-    /* `config` is a JSON object that the engine has checked against the schema. */
+    /*
+     * `config` is a JSON object that the engine has checked against the schema; it lives for the
+     * call, `host` for as long as the instance.
+     */
     int32_t (*create)(const LoupeHost *host, LoupeStr config, void **instance, LoupeError *error);
     void (*destroy)(void *instance);
     /*
      * Judges what a schema cannot and puts facts as JSON, without reading weights: `{"dims": {"d":
-     * 640}, "taps": [1, 2]}`. May be null.
+     * 640, "patch": 16}, "taps": [1, 2]}`; `patch` is an encoder's pixels per patch. May be null.
      */
     int32_t (*check)(const LoupeHost *host, LoupeStr config, const LoupeSink *sink, LoupeError *error);
     /* May be null. The result lives as long as the plugin. */

@@ -77,6 +77,8 @@ pub const LOUPE_PORT_MANY: u32 = 2;
 // What a component declares of itself, tested by the conformance suite.
 pub const LOUPE_DETERMINISTIC: u32 = 1;
 pub const LOUPE_BATCH_INVARIANT: u32 = 2;
+/// Verbs may be called on one instance from several threads at once; without it they follow one
+/// another. An instance may be used on another thread than the one that made it in either case.
 pub const LOUPE_THREAD_SAFE: u32 = 4;
 
 // Where a component computes, as a set.

@@ -14,8 +14,16 @@ pub(super) fn line(info: &ComponentInfo, all: &[&ComponentInfo]) -> String {
         parts.push("embed_with = \"clip\"".to_owned());
     } else {
         for port in info.ports.iter().filter(wired) {
-            parts.push(feed(port, info, all));
+            // One key feeds the ports of one name: what is fitted on and what is then scored.
+            let fed = feed(port, info, all);
+            if !parts.contains(&fed) {
+                parts.push(fed);
+            }
         }
+    }
+    if info.ports.iter().any(|port| port.name == "stream" && !port.output) {
+        parts.push("taps = \"clip\"".to_owned());
+        parts.push("at = [6, 12]".to_owned());
     }
     let images = |port: &Port| port.verb == Verb::Fit && port.scope == Scope::Image;
     if info.fits && info.ports.iter().any(images) {

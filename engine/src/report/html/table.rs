@@ -30,7 +30,7 @@ pub fn protocol(rows: &Rows, anchors: &[(String, String)]) -> String {
         };
         html.push_str(&line(row, &class, "", &names));
     }
-    if let Some(mean) = &rows.mean {
+    if let Some(mean) = rows.mean.as_ref().filter(|_| rows.classes.len() > 1) {
         let label = format!("mean of {}", rows.classes.len());
         html.push_str(&line(mean, &label, " class=\"mean\"", &names));
     }

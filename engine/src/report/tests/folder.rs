@@ -82,6 +82,18 @@ fn only_a_run_of_ours_is_replaced_and_foreign_files_stay() {
 }
 
 #[test]
+fn one_run_at_a_time_fills_a_folder() {
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().join("run");
+    let first = RunFolder::create(&path, &facts("first"), &json!({})).unwrap();
+    let second = RunFolder::create(&path, &facts("second"), &json!({}));
+    let message = second.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(message.starts_with("another run is filling"), "{message}");
+    drop(first);
+    assert!(RunFolder::create(&path, &facts("third"), &json!({})).is_ok());
+}
+
+#[test]
 fn a_folder_of_somebody_else_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |path: &Path| {

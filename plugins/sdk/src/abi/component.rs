@@ -15,6 +15,8 @@ pub struct LoupeSink {
     pub size: u32,
     pub reserved: u32,
     pub ctx: *mut c_void,
+    /// `label` tells the tensors of a list apart; for a single tensor it is {-1, -1}. Where the host maps
+    /// the component over a list, the host's own label stands.
     pub put_tensor: Option<
         unsafe extern "C" fn(
             ctx: *mut c_void,
@@ -75,7 +77,7 @@ pub struct LoupeHost {
         ),
     >,
     /// Fills `out` from a stream seeded by the run's seed and the stage's name: the same run draws
-    /// the same numbers.
+    /// the same numbers. A component that uses it does not declare `LOUPE_DETERMINISTIC`.
     pub random: Option<unsafe extern "C" fn(ctx: *mut c_void, out: *mut u64, n: usize)>,
     /// Read-only bytes of a file named by a config key of format `loupe-file`; they live as long as
     /// the host.
@@ -91,7 +93,9 @@ pub struct LoupeHost {
         Option<unsafe extern "C" fn(ctx: *mut c_void, id: *const c_char) -> *const c_void>,
 }
 
-/// One input or output of a component.
+/// One input or output of a component. Every component has an output of verb `LOUPE_VERB_RUN`.
+/// The host feeds some inputs by their names: `class` of prompts (the class's name, then its
+/// synonyms), `image` of an encoder, `stream` of what stands between two taps.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct LoupePort {
@@ -145,13 +149,18 @@ pub struct LoupeComponent {
     pub kind: *const c_char,
     pub name: *const c_char,
     pub about: *const c_char,
-    /// JSON Schema of the config, in the subset that the SDK's `Schema` derives.
+    /// JSON Schema of the config, an object. Of the keywords these are understood: `type`
+    /// (`object array string number integer boolean`), `description`, `default`, `properties`,
+    /// `required`, `additionalProperties`, `enum`, `items`, `minItems`, `maxItems`, `minimum`,
+    /// `maximum`, `exclusiveMinimum`, `anyOf`, `format` (`loupe-file` for a file the host opens)
+    /// and beside it `x-names` (strings that are no files).
     pub config_schema: *const c_char,
     pub n_ports: u32,
     pub reserved: u32,
     pub ports: *const *const LoupePort,
     pub verbs: *const LoupeVerbs,
-    /// `config` is a JSON object that the engine has checked against the schema.
+    /// `config` is a JSON object that the engine has checked against the schema; it lives for the
+    /// call, `host` for as long as the instance.
     pub create: Option<
         unsafe extern "C" fn(
             host: *const LoupeHost,
@@ -162,7 +171,7 @@ pub struct LoupeComponent {
     >,
     pub destroy: Option<unsafe extern "C" fn(instance: *mut c_void)>,
     /// Judges what a schema cannot and puts facts as JSON, without reading weights: `{"dims": {"d":
-    /// 640}, "taps": [1, 2]}`. May be null.
+    /// 640, "patch": 16}, "taps": [1, 2]}`; `patch` is an encoder's pixels per patch. May be null.
     pub check: Option<
         unsafe extern "C" fn(
             host: *const LoupeHost,
