@@ -1,6 +1,7 @@
 /*
  * A fusion that stands on an encoder's taps: at each it sums the numbers of every patch into a map,
- * and hands half of the stream on, so that what it did at one tap shows at the next.
+ * and hands half of the stream on, so that what it did at one tap shows at the next. Without
+ * `like` the patches stand in a square.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -43,8 +44,11 @@ static const LoupeTensor *given(const LoupeCall *call, uint32_t port) {
 static int32_t fuse(void *instance, const LoupeCall *call, LoupeError *error) {
     (void)instance;
     const LoupeTensor *stream = given(call, STREAM_IN), *like = given(call, LIKE);
-    if (stream == NULL || like == NULL) return fail(error, "`stream` and `like` want a tensor each");
-    const int64_t *dims = stream->dl.shape, *grid = like->dl.shape;
+    if (stream == NULL) return fail(error, "`stream` wants a tensor");
+    const int64_t *dims = stream->dl.shape;
+    int64_t side = 1;
+    while (side * side < dims[1]) side++;
+    const int64_t square[] = {dims[0], side, side}, *grid = like != NULL ? like->dl.shape : square;
     if (stream->dl.strides != NULL || dims[1] != grid[1] * grid[2])
         return fail(error, "`stream` wants the patches of `like`, in order");
     DLManagedTensorVersioned *sums = new_tensor(grid, 3);
@@ -73,15 +77,15 @@ static int32_t create(const LoupeHost *host, LoupeStr config, void **instance, L
 
 static void destroy(void *instance) { (void)instance; }
 
-#define PORT(verb, direction, name, shape)                                              \
-    {sizeof(LoupePort), verb, direction, LOUPE_TENSOR, LOUPE_F32, LOUPE_SCOPE_IMAGE, 0, \
+#define PORT(verb, direction, flags, name, shape)                                           \
+    {sizeof(LoupePort), verb, direction, LOUPE_TENSOR, LOUPE_F32, LOUPE_SCOPE_IMAGE, flags, \
      0,                 name, shape,     ""}
 
 static const LoupePort table[] = {
-    PORT(LOUPE_VERB_TAP, LOUPE_IN, "stream", "b t c"),
-    PORT(LOUPE_VERB_RUN, LOUPE_IN, "like", "b gh gw c"),
-    PORT(LOUPE_VERB_RUN, LOUPE_OUT, "sums", "b gh gw"),
-    PORT(LOUPE_VERB_TAP, LOUPE_OUT, "stream", "b t c"),
+    PORT(LOUPE_VERB_TAP, LOUPE_IN, 0, "stream", "b t c"),
+    PORT(LOUPE_VERB_RUN, LOUPE_IN, LOUPE_PORT_OPTIONAL, "like", "b gh gw c"),
+    PORT(LOUPE_VERB_RUN, LOUPE_OUT, 0, "sums", "b gh gw"),
+    PORT(LOUPE_VERB_TAP, LOUPE_OUT, 0, "stream", "b t c"),
 };
 static const LoupePort *const ports[] = {&table[0], &table[1], &table[2], &table[3]};
 

@@ -147,6 +147,25 @@ fn a_fusion_steps_the_encoder() {
     close(&map, &each(&query, |colour| half_cosine(tokens(colour), &bank)));
 }
 
+/// The stream is its only input, and still each image has a map of its own, from the cache too.
+#[test]
+fn a_stepped_pass_belongs_to_its_image() {
+    let world = World::new();
+    encoder(&world);
+    compile(&world, "halve", &source("tests/whole/plugins/halve.c"), &[]);
+    two_by_two(&world);
+    let text = pipeline(
+        "steps = { fusion = \"halve\", taps = \"seven\", at = [1, 2] }\n\
+         map = { fusion = \"resolution-mean\", parts = \"steps.sums@48.1\" }",
+    );
+    let sum = |colour| embedded(colour).iter().sum::<f64>();
+    for picture in [&QUERY, &REFERENCE, &QUERY] {
+        cells(&world.path("query.png"), 48, &[&picture[0], &picture[1]]);
+        let (_, map) = map_of(&world, &text, &[]);
+        close(&map, &each(&[&picture[0], &picture[1]], sum));
+    }
+}
+
 /// Such a fusion has nothing to do without an encoder to step.
 #[test]
 fn a_fusion_between_taps_says_of_what() {
