@@ -1,8 +1,9 @@
 //! Files that are either whole or not there: written beside their name, synced, then renamed.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -55,6 +56,21 @@ fn write(path: &Path, bytes: &[u8], synced: bool) -> Result<(), WriteError> {
         let _ = fs::remove_file(&temporary);
         fail(source)
     })
+}
+
+/// Locks a file or folder for this process alone; false if somebody else holds it. A child that another thread just forked
+/// shares our locks until it becomes its program, so a lock that was given up may look held for a moment: it is asked for
+/// ten times in a quarter of a second.
+/// Errors: what the system said.
+pub fn lock_alone(file: &File) -> io::Result<bool> {
+    for _ in 0..10 {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(25)),
+            Err(TryLockError::Error(source)) => return Err(source),
+        }
+    }
+    Ok(false)
 }
 
 /// Bytes of a NumPy file of format 1.0: f32, C order. Shapes: `shape` holds `data`.

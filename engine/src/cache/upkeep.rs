@@ -10,6 +10,7 @@ use super::index::{Index, list};
 use super::read::Shard;
 use super::seal::Refusal;
 use super::{Cache, CacheError, Store};
+use crate::files::lock_alone;
 
 /// One line of `cache ls`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,9 +131,9 @@ impl Cache {
         let busy = || CacheError::Busy { path: store.dir.clone() };
         // A lock is not upgraded in place: it is given up and asked for anew.
         store.lock.unlock().map_err(|_| busy())?;
-        let collected = match store.lock.try_lock() {
-            Ok(()) => store.collect(keep_bytes, dry_run),
-            Err(_) => Err(busy()),
+        let collected = match lock_alone(&store.lock) {
+            Ok(true) => store.collect(keep_bytes, dry_run),
+            Ok(false) | Err(_) => Err(busy()),
         };
         store.lock.unlock().and_then(|()| store.lock.lock_shared()).map_err(|_| busy())?;
         collected

@@ -1,7 +1,7 @@
 //! The run folder on disk, filled class by class.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use super::pictures::{self, ClassMaps};
 use super::toml_text::as_toml;
 use super::{ReportError, tables};
 use crate::experiment::{CellFacts, ClassRecord};
-use crate::files::{npy_f32, sync, write_soon, write_whole};
+use crate::files::{lock_alone, npy_f32, sync, write_soon, write_whole};
 
 /// What `run.json` says of itself; a folder without it is not ours to replace.
 const KIND: &str = "loupe-run";
@@ -201,10 +201,9 @@ fn lock(path: &Path) -> Result<File, ReportError> {
     fs::create_dir_all(path).map_err(fail)?;
     // The folder itself is locked, so that no file for it stays behind.
     let lock = File::open(path).map_err(fail)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(ReportError::Busy { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(fail(source)),
+    match lock_alone(&lock).map_err(fail)? {
+        true => Ok(lock),
+        false => Err(ReportError::Busy { path: path.to_owned() }),
     }
 }
 
