@@ -64,7 +64,7 @@ impl Dataset {
     }
 
     /// Images with a role, each counted once: in `folder`, good images are both pool and test.
-    fn n_images(&self) -> usize {
+    pub(crate) fn n_images(&self) -> usize {
         let roles = self.classes.iter().flat_map(Class::roles);
         let paths = roles.flat_map(|(_, samples)| samples).map(|sample| &sample.path);
         paths.collect::<BTreeSet<_>>().len()

@@ -1,13 +1,14 @@
 //! A tree of images read under a layout: classes, samples and their roles, in one stable order.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::{DatasetError, did_you_mean};
 use crate::layout::Layout;
+use crate::missing;
 use crate::pattern::Pattern;
+use crate::roles::{Role, Roles};
 use crate::split;
-use crate::tree::{Entry, Masks, Tree, walk};
+use crate::tree::{Tree, walk};
 
 /// One image with what the tree says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,19 +52,6 @@ pub struct Dataset {
     pub warnings: Vec<String>,
 }
 
-impl Class {
-    /// The test images that are not among `references` (indices into `train`): a layout whose pool
-    /// overlaps its test images (`folder`) must not test what a method has seen.
-    pub fn test_without(&self, references: &[usize]) -> Vec<&Sample> {
-        let seen: BTreeSet<&Path> = references
-            .iter()
-            .filter_map(|&i| self.train.get(i))
-            .map(|s| s.path.as_path())
-            .collect();
-        self.test.iter().filter(|sample| !seen.contains(sample.path.as_path())).collect()
-    }
-}
-
 impl Dataset {
     /// Reads the tree below `root`. `classes` keeps only those; `mask_above` overrules the
     /// layout's.
@@ -82,10 +70,7 @@ impl Dataset {
             return Err(DatasetError::NotAFolder { root: root.to_owned(), layout });
         }
         let (mut roles, tree) = match &layout.file.split {
-            Some(split) => {
-                let (roles, warnings) = split::read(root, layout, split)?;
-                (roles, Tree { warnings, ..Tree::default() })
-            }
+            Some(split) => split::read(root, layout, split)?,
             None => {
                 let tree = walk(root, layout)?;
                 (Roles::assign(root, layout, &tree), tree)
@@ -94,249 +79,28 @@ impl Dataset {
         if roles.classes.values().all(Role::is_empty) {
             return Err(no_images(root, layout, &tree));
         }
-        if let Some(wanted) = classes {
-            keep_classes(root, &mut roles, wanted)?;
+        let unmatched = roles.unmatched(&tree);
+        let mut warnings = tree.warnings;
+        match classes {
+            Some(wanted) => keep_classes(root, &mut roles, wanted)?,
+            None => warnings.extend(missing::classes(&roles, layout)),
         }
         let mut dataset = Self {
             layout: layout.name.clone(),
             root: root.to_owned(),
             mask_above: mask_above.unwrap_or(layout.mask_above),
             classes: Vec::new(),
-            unmatched: roles.unmatched(&tree),
-            warnings: tree.warnings.clone(),
+            unmatched,
+            warnings,
         };
         for (name, role) in roles.classes {
-            let (class, warnings) = role.into_class(name, layout);
-            dataset.warnings.extend(warnings);
+            let (class, shared_masks) = role.into_class(name, layout);
+            dataset.warnings.extend(missing::in_class(&class, layout, &shared_masks));
             dataset.classes.push(class);
         }
         dataset.unmatched.sort();
         Ok(dataset)
     }
-}
-
-/// What every file of the tree is for.
-#[derive(Default)]
-pub(crate) struct Roles {
-    classes: BTreeMap<String, Role>,
-    /// Files with a role, masks included, and files of classes that were not asked for.
-    used: BTreeSet<PathBuf>,
-}
-
-#[derive(Default)]
-struct Role {
-    /// One list per pattern of `train`: the first that is not empty is the pool.
-    pools: Vec<Vec<Sample>>,
-    train_anomalous: Vec<Sample>,
-    test: Vec<Sample>,
-    /// Masks that two images of different kinds would share, by name.
-    ambiguous: BTreeSet<String>,
-}
-
-impl Roles {
-    fn assign(root: &Path, layout: &Layout, tree: &Tree) -> Self {
-        let mut roles = Self::default();
-        let test_masks = Masks::index(&layout.mask, &tree.files);
-        let train_masks = Masks::index(&layout.train_mask, &tree.files);
-        for entry in &tree.files {
-            roles.assign_test(root, layout, entry, &test_masks);
-            for (number, pattern) in layout.train.iter().enumerate() {
-                let Some((class, kind)) = image(root, layout, pattern, entry) else {
-                    continue;
-                };
-                if layout.is_normal(&kind) {
-                    let role = roles.role(class, entry);
-                    role.pools.resize(layout.train.len(), Vec::new());
-                    if let Some(pool) = role.pools.get_mut(number) {
-                        pool.push(sample(entry, kind, false));
-                    }
-                }
-            }
-            for pattern in &layout.train_anomalous {
-                let Some((class, kind)) = image(root, layout, pattern, entry) else {
-                    continue;
-                };
-                if !layout.is_normal(&kind) {
-                    let mut sample = sample(entry, kind, true);
-                    roles.attach(&class, &mut sample, entry, &train_masks);
-                    roles.role(class, entry).train_anomalous.push(sample);
-                    break;
-                }
-            }
-        }
-        roles.drop_shared_masks();
-        roles
-    }
-
-    fn assign_test(&mut self, root: &Path, layout: &Layout, entry: &Entry, masks: &Masks) {
-        for pattern in &layout.test {
-            let Some((class, kind)) = image(root, layout, pattern, entry) else {
-                continue;
-            };
-            let anomalous = !layout.is_normal(&kind);
-            let mut sample = sample(entry, kind, anomalous);
-            self.attach(&class, &mut sample, entry, masks);
-            self.role(class, entry).test.push(sample);
-            return;
-        }
-    }
-
-    /// Adds a row of a split table; anomalous images of the training split are references too.
-    pub(crate) fn add(
-        &mut self,
-        layout: &Layout,
-        class: &str,
-        kind: &str,
-        is_train: bool,
-        image: &Entry,
-        mask: Option<Entry>,
-    ) {
-        let mut sample = sample(image, kind.to_owned(), !layout.is_normal(kind));
-        sample.mask = mask.filter(|_| sample.anomalous).map(|mask| mask.path);
-        let role = self.role(class.to_owned(), image);
-        match (is_train, sample.anomalous) {
-            (true, false) => {
-                role.pools.resize(1, Vec::new());
-                role.pools.iter_mut().for_each(|pool| pool.push(sample.clone()));
-            }
-            (true, true) => role.train_anomalous.push(sample),
-            (false, _) => role.test.push(sample),
-        }
-    }
-
-    fn role(&mut self, class: String, entry: &Entry) -> &mut Role {
-        self.used.insert(entry.path.clone());
-        self.classes.entry(class).or_default()
-    }
-
-    fn attach(&mut self, class: &str, sample: &mut Sample, entry: &Entry, masks: &Masks) {
-        if let Some(mask) = masks.of(class, &sample.kind, entry.stem()) {
-            self.used.insert(mask.path.clone());
-            sample.mask = sample.anomalous.then(|| mask.path.clone());
-        }
-    }
-
-    /// A mask found by stem alone may fit two images (`scratch/000` and `stain/000`): it is then
-    /// neither's, since a guess would be wrong for one of them.
-    fn drop_shared_masks(&mut self) {
-        let mut users: BTreeMap<PathBuf, usize> = BTreeMap::new();
-        for role in self.classes.values_mut() {
-            let mut seen = BTreeSet::new();
-            for sample in role.may_have_masks() {
-                if let Some(mask) = &sample.mask
-                    && seen.insert((mask.clone(), sample.path.clone()))
-                {
-                    *users.entry(mask.clone()).or_default() += 1;
-                }
-            }
-        }
-        for role in self.classes.values_mut() {
-            let mut ambiguous = BTreeSet::new();
-            for sample in role.may_have_masks() {
-                if let Some(mask) = sample.mask.take_if(|mask| users.get(mask) > Some(&1)) {
-                    ambiguous.insert(mask.display().to_string());
-                }
-            }
-            role.ambiguous = ambiguous;
-        }
-    }
-
-    fn unmatched(&self, tree: &Tree) -> Vec<PathBuf> {
-        let files = tree.files.iter().map(|entry| &entry.path);
-        let stray = files.filter(|path| !self.used.contains(*path));
-        tree.unmatched.iter().chain(stray).cloned().collect()
-    }
-}
-
-impl Role {
-    fn may_have_masks(&mut self) -> impl Iterator<Item = &mut Sample> {
-        self.train_anomalous.iter_mut().chain(self.test.iter_mut())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.pools.iter().all(Vec::is_empty)
-            && self.train_anomalous.is_empty()
-            && self.test.is_empty()
-    }
-
-    /// The class, and what is missing in it.
-    fn into_class(self, name: String, layout: &Layout) -> (Class, Vec<String>) {
-        let (display, synonyms) = layout.words(&name);
-        let train = self.pools.into_iter().find(|pool| !pool.is_empty()).unwrap_or_default();
-        let (train_anomalous, test) = (self.train_anomalous, self.test);
-        let mut class = Class { name, display, synonyms, train, train_anomalous, test };
-        for list in [&mut class.train, &mut class.train_anomalous, &mut class.test] {
-            match layout.file.split {
-                Some(_) => list.sort_by(|a, b| a.kind.cmp(&b.kind)),
-                None => list.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name))),
-            }
-        }
-        let mut warnings = Vec::new();
-        if class.train.is_empty() {
-            warnings.push(format!(
-                "class `{}` has no normal reference image: it can only be run with 0 shots",
-                class.name
-            ));
-        }
-        if class.test.is_empty() {
-            warnings.push(format!("class `{}` has no test image", class.name));
-        }
-        for mask in &self.ambiguous {
-            warnings.push(format!(
-                "mask `{mask}` fits several images by name and is used for none; \
-                 sort the masks into folders by kind"
-            ));
-        }
-        if !layout.mask.is_empty() || layout.file.split.is_some() {
-            warnings.extend(missing_masks(&class));
-        }
-        (class, warnings)
-    }
-}
-
-/// One warning per kind with anomalous test images whose mask was not found.
-fn missing_masks(class: &Class) -> Vec<String> {
-    let mut kinds: BTreeMap<&str, (usize, Vec<&str>)> = BTreeMap::new();
-    for sample in class.test.iter().filter(|sample| sample.anomalous) {
-        let (n_images, missing) = kinds.entry(&sample.kind).or_default();
-        *n_images += 1;
-        if sample.mask.is_none() {
-            missing.push(&sample.name);
-        }
-    }
-    let warning = |(kind, (n_images, missing)): (&str, (usize, Vec<&str>))| {
-        let first = missing.first()?;
-        Some(format!(
-            "class `{}`: {} of {n_images} anomalous images of kind `{kind}` have no mask (first: \
-             `{first}`); pixel metrics are undefined for them",
-            class.name,
-            missing.len(),
-        ))
-    };
-    kinds.into_iter().filter_map(warning).collect()
-}
-
-/// Class and kind of an image, if the pattern means it.
-fn image(
-    root: &Path,
-    layout: &Layout,
-    pattern: &Pattern,
-    entry: &Entry,
-) -> Option<(String, String)> {
-    let captures = pattern.matches(&entry.segments)?;
-    let class = captures.class.unwrap_or_else(|| folder_name(root));
-    let kind = captures.kind.or_else(|| layout.file.normal.first().cloned())?;
-    (layout.lists(&class) && !layout.file.not_kinds.contains(&kind)).then_some((class, kind))
-}
-
-/// The root's own name is the class where a layout has no `{class}`.
-fn folder_name(root: &Path) -> String {
-    let full = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-    full.file_name().map_or_else(|| "object".to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
-fn sample(entry: &Entry, kind: String, anomalous: bool) -> Sample {
-    Sample { path: entry.path.clone(), name: entry.name(), kind, anomalous, mask: None }
 }
 
 fn keep_classes(root: &Path, roles: &mut Roles, wanted: &[String]) -> Result<(), DatasetError> {
@@ -368,9 +132,10 @@ fn no_images(root: &Path, layout: &Layout, tree: &Tree) -> DatasetError {
             || "nothing at all".to_owned(),
             |path| format!("`{}`, for one", path.strip_prefix(root).unwrap_or(path).display()),
         ),
-        hint: match is_class {
-            true => "; this looks like the folder of one class: give its parent".to_owned(),
-            false => String::new(),
+        hint: match (is_class, tree.warnings.first()) {
+            (true, _) => "; this looks like the folder of one class: give its parent".to_owned(),
+            (false, Some(warning)) => format!("; {warning}"),
+            (false, None) => String::new(),
         },
     }
 }

@@ -28,6 +28,11 @@ pub enum DatasetError {
     BadSplit { path: PathBuf, message: String },
     #[error("{shots} references are wanted, but the class has {got} normal images to take from")]
     TooFewReferences { shots: usize, got: usize },
+    #[error(
+        "{wanted} anomalous references{kind} are wanted, but the class has {got} such images to \
+         take from"
+    )]
+    TooFewAnomalous { wanted: usize, kind: String, got: usize },
     #[error("manifest `{}`: {message}", path.display())]
     BadManifest { path: PathBuf, message: String },
     #[error(

@@ -6,23 +6,39 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::error::{DatasetError, did_you_mean};
+use crate::files::read_text;
 use crate::pattern::Pattern;
 use crate::split::Split;
 
-/// The layouts that ship with the crate, by name.
+/// The layouts that ship with the crate: the general ones, then those of one data set.
 const BUILT_IN: &[(&str, &str)] = &[
-    ("folder", include_str!("../layouts/folder.toml")),
     ("mvtec-ad", include_str!("../layouts/mvtec-ad.toml")),
+    ("folder", include_str!("../layouts/folder.toml")),
+    ("visa", include_str!("../layouts/visa.toml")),
+    ("mvtec-3d", include_str!("../layouts/mvtec-3d.toml")),
+    ("mpdd", include_str!("../layouts/mpdd.toml")),
+    ("btad", include_str!("../layouts/btad.toml")),
+    ("brain", include_str!("../layouts/brain.toml")),
+    ("liver", include_str!("../layouts/liver.toml")),
+    ("retina-resc", include_str!("../layouts/retina-resc.toml")),
+    ("retina-oct", include_str!("../layouts/retina-oct.toml")),
+    ("chest", include_str!("../layouts/chest.toml")),
+    ("histopathology", include_str!("../layouts/histopathology.toml")),
 ];
 
-/// What a layout says of one class: how it is written in a sentence, and by which other words.
+/// What a layout says of one class: how it is written in a sentence, by which other words, and how
+/// many images the published data set has of it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ClassWords {
+pub struct ClassFacts {
     /// The name in a sentence (`metal nut`); without it, the folder name with spaces for `_`.
     pub display: Option<String>,
     #[serde(default)]
     pub synonyms: Vec<String>,
+    /// Normal references. A tree with another number of them is warned about, and read.
+    pub n_train: Option<usize>,
+    /// Test images, of all kinds.
+    pub n_test: Option<usize>,
 }
 
 /// A layout descriptor. Its patterns are relative to the root, with `/` on every system.
@@ -80,11 +96,11 @@ pub(crate) struct File {
     /// The classes, if the data set has a fixed list: other folders are then not classes.
     pub(crate) classes: Option<Vec<String>>,
     #[serde(default)]
-    pub(crate) class: BTreeMap<String, ClassWords>,
+    pub(crate) class: BTreeMap<String, ClassFacts>,
 }
 
 impl Layout {
-    /// The names of the layouts that ship with the crate, sorted.
+    /// The names of the layouts that ship with the crate, the general ones first.
     pub fn names() -> Vec<&'static str> {
         BUILT_IN.iter().map(|(name, _)| *name).collect()
     }
@@ -99,9 +115,7 @@ impl Layout {
         }
         if name_or_path.contains(['/', '\\']) || name_or_path.ends_with(".toml") {
             let path = Path::new(name_or_path);
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
-            return Self::parse(name_or_path, &text);
+            return Self::parse(name_or_path, &read_text(path)?);
         }
         Err(DatasetError::UnknownLayout {
             name: name_or_path.to_owned(),
@@ -162,6 +176,9 @@ impl Layout {
         let with_class = images().filter(|pattern| pattern.names_class()).count();
         if with_class != 0 && with_class != images().count() {
             return Err("`{class}` must stand in all image patterns or in none".to_owned());
+        }
+        if let Some(class) = self.file.class.keys().find(|class| !self.lists(class)) {
+            return Err(format!("`class.{class}` speaks of a class that is not in `classes`"));
         }
         Ok(())
     }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::check::digest;
 use crate::dataset::Sample;
 use crate::error::DatasetError;
+use crate::files::read_text;
+use crate::references::References;
+use crate::seed_file::SeedFile;
 
 const SCHEMA: u32 = 1;
 
@@ -15,7 +18,11 @@ const SCHEMA: u32 = 1;
 struct Manifest {
     schema: u32,
     class: String,
+    /// Normal references.
     images: Vec<Image>,
+    /// Anomalous references.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    anomalous: Vec<Image>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -25,25 +32,26 @@ struct Image {
     blake3: String,
 }
 
-/// Writes the images at `indices` of `pool` as a manifest that [`crate::select`] reads back.
+/// Writes the references of a class as a manifest that [`crate::select`] reads back.
 ///
-/// Errors: `Read` for an image, `Write` for the manifest; an index outside the pool is
-/// `BadManifest`.
+/// Errors: `Read` for an image, `Write` for the manifest.
 pub fn write_manifest(
     path: &Path,
     class: &str,
-    pool: &[Sample],
-    indices: &[usize],
+    references: &References,
 ) -> Result<(), DatasetError> {
-    let mut images = Vec::with_capacity(indices.len());
-    for &image_idx in indices {
-        let sample = pool.get(image_idx).ok_or_else(|| {
-            bad(path, format!("index {image_idx} is outside the pool of {} images", pool.len()))
-        })?;
-        let blake3 = hex(&digest(&sample.path)?);
-        images.push(Image { name: sample.name.clone(), blake3 });
-    }
-    let manifest = Manifest { schema: SCHEMA, class: class.to_owned(), images };
+    let listed = |samples: &[Sample]| -> Result<Vec<Image>, DatasetError> {
+        let image = |sample: &Sample| {
+            Ok(Image { name: sample.name.clone(), blake3: hex(&digest(&sample.path)?) })
+        };
+        samples.iter().map(image).collect()
+    };
+    let manifest = Manifest {
+        schema: SCHEMA,
+        class: class.to_owned(),
+        images: listed(&references.normal)?,
+        anomalous: listed(&references.anomalous)?,
+    };
     let mut text =
         serde_json::to_string_pretty(&manifest).map_err(|error| bad(path, error.to_string()))?;
     text.push('\n');
@@ -51,18 +59,21 @@ pub fn write_manifest(
         .map_err(|source| DatasetError::Write { path: path.to_owned(), source })
 }
 
-/// Indices of the first `shots` images of a manifest, found by name and checked by content.
+/// Indices of the first `shots` images of a manifest, found by name and checked by content; the
+/// pool says whether its normal or its anomalous images are meant.
 pub(crate) fn listed(
     pool: &[Sample],
     shots: usize,
+    seed: u64,
     path: &Path,
 ) -> Result<Vec<usize>, DatasetError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
-    let images = if text.trim_start().starts_with('{') {
-        parse_json(path, &text)?
+    let text = read_text(path)?;
+    let anomalous = pool.first().is_some_and(|sample| sample.anomalous);
+    let images: Listed = if text.trim_start().starts_with('{') {
+        parse_json(path, &text, anomalous)?
     } else {
-        parse_plain(path, &text, pool.first().is_some_and(|sample| sample.anomalous))?
+        let file = SeedFile::parse(path, &text)?;
+        file.list(path, anomalous, seed)?.iter().map(|name| (name.clone(), None)).collect()
     };
     if images.len() < shots {
         return Err(DatasetError::ShortManifest {
@@ -96,24 +107,14 @@ pub(crate) fn listed(
 /// Names with the hashes they must have; the plain form has none.
 type Listed = Vec<(String, Option<String>)>;
 
-fn parse_json(path: &Path, text: &str) -> Result<Listed, DatasetError> {
+fn parse_json(path: &Path, text: &str, anomalous: bool) -> Result<Listed, DatasetError> {
     let manifest: Manifest =
         serde_json::from_str(text).map_err(|error| bad(path, error.to_string()))?;
     if manifest.schema != SCHEMA {
         return Err(bad(path, format!("schema {} is not known; wants {SCHEMA}", manifest.schema)));
     }
-    Ok(manifest.images.into_iter().map(|image| (image.name, Some(image.blake3))).collect())
-}
-
-/// MVFA's few-shot files: a line `n-0: name name ..` of normal and a line `a-0: ..` of anomalous
-/// images, in either order; the pool says which is meant. Source: its `dataset/fewshot_seed`.
-fn parse_plain(path: &Path, text: &str, anomalous: bool) -> Result<Listed, DatasetError> {
-    let prefix = if anomalous { "a-" } else { "n-" };
-    let line = text.lines().map(str::trim).find(|line| line.starts_with(prefix));
-    let (_, names) = line.and_then(|line| line.split_once(':')).ok_or_else(|| {
-        bad(path, format!("neither JSON nor a text with a line `{prefix}0: name name ..`"))
-    })?;
-    Ok(names.split_whitespace().map(|name| (name.to_owned(), None)).collect())
+    let images = if anomalous { manifest.anomalous } else { manifest.images };
+    Ok(images.into_iter().map(|image| (image.name, Some(image.blake3))).collect())
 }
 
 /// A name of the pool, or the end of exactly one of them (`000.png` for

@@ -47,7 +47,9 @@ impl Pattern {
     /// The literal folder right below `{class}`, which a class's own folder would hold at its top.
     pub(crate) fn below_class(&self) -> Option<&str> {
         match (self.segments.first()?.as_slice(), self.segments.get(1)?.as_slice()) {
-            ([Token::Capture(Name::Class)], [Token::Literal(folder)]) => Some(folder),
+            (class, [Token::Literal(folder)]) if class.contains(&Token::Capture(Name::Class)) => {
+                Some(folder)
+            }
             _ => None,
         }
     }

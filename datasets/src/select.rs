@@ -18,16 +18,29 @@ pub enum Select {
     First,
     /// As FADE's shuffled PyTorch loader, bit for bit: depends on the seed and the pool's size.
     Torch,
-    /// The first of a list of images with content hashes; the seed has no effect.
+    /// As CLIP-LMFA's: the same loader, after the random numbers of a training that comes to
+    /// nothing (its network on a GPU, eight epochs).
+    TorchLmfa,
+    /// The first of a list: JSON with content hashes, or a few-shot file of MVFA, whose list the
+    /// seed names if it has several.
     Manifest(PathBuf),
 }
 
 impl Select {
     /// This choice for one class: `{class}` in a manifest's path becomes the class's name.
     pub fn for_class(&self, class: &str) -> Self {
+        self.with("{class}", class)
+    }
+
+    /// This choice for a number of shots: `{shots}` in a manifest's path becomes that number.
+    pub(crate) fn for_shots(&self, shots: usize) -> Self {
+        self.with("{shots}", &shots.to_string())
+    }
+
+    fn with(&self, name: &str, value: &str) -> Self {
         match self {
             Self::Manifest(path) => {
-                Self::Manifest(path.to_string_lossy().replace("{class}", class).into())
+                Self::Manifest(path.to_string_lossy().replace(name, value).into())
             }
             other => other.clone(),
         }
@@ -35,27 +48,30 @@ impl Select {
 }
 
 /// Indices into `pool` of the `shots` references, in the order of choice; a run with fewer shots
-/// and the same `seed` takes a prefix of them.
+/// and the same `seed` takes a prefix of them (of a manifest, if it is the same one: `{shots}` in
+/// its path becomes the number of shots).
 ///
-/// Errors: `TooFewReferences` if the pool is smaller than `shots` (`Torch` takes all of it instead,
-/// as the original does), `Read`, and what a manifest can get wrong.
+/// Errors: `TooFewReferences` if the pool is smaller than `shots` (`Torch` and `TorchLmfa` take all
+/// of it instead, as the originals do), `Read`, and what a manifest can get wrong.
 pub fn select(
     pool: &[Sample],
     shots: usize,
     seed: u64,
     how: &Select,
 ) -> Result<Vec<usize>, DatasetError> {
-    if shots > pool.len() && *how != Select::Torch {
+    let takes_all = matches!(how, Select::Torch | Select::TorchLmfa);
+    if shots > pool.len() && !takes_all {
         return Err(DatasetError::TooFewReferences { shots, got: pool.len() });
     }
     if shots == 0 {
         return Ok(Vec::new());
     }
-    let mut order = match how {
+    let mut order = match how.for_shots(shots) {
         Select::Seeded => ranked(pool, seed)?,
         Select::First => (0..pool.len()).collect(),
         Select::Torch => torch::permutation(pool.len(), seed),
-        Select::Manifest(path) => manifest::listed(pool, shots, path)?,
+        Select::TorchLmfa => torch::permutation_lmfa(pool.len(), seed, torch::LMFA_EPOCHS),
+        Select::Manifest(path) => manifest::listed(pool, shots, seed, &path)?,
     };
     order.truncate(shots);
     Ok(order)

@@ -1,5 +1,5 @@
-//! The shot choice of FADE's loader, bit for bit: a seeded PyTorch generator draws the loader's
-//! base seed and the sampler's seed, and a second generator shuffles.
+//! The shot choice of FADE's and CLIP-LMFA's loaders, bit for bit: a seeded PyTorch generator draws
+//! the loader's base seed and the sampler's seed, and a second generator shuffles.
 
 const N: usize = 624;
 const M: usize = 397;
@@ -9,9 +9,34 @@ const M: usize = 397;
 ///
 /// Source: `torch.manual_seed`, `DataLoader(shuffle=True)` and `torch.randperm` of PyTorch 2.2.
 pub(crate) fn permutation(n: usize, seed: u64) -> Vec<usize> {
-    let mut loader = Mt19937::new(seed as u32);
-    let _base_seed = loader.next_i63();
-    let mut sampler = Mt19937::new(loader.next_i63() as u32);
+    shuffled(n, &mut Mt19937::new(seed as u32))
+}
+
+/// How many epochs CLIP-LMFA's training runs with one to four shots; one that got every label
+/// right would end earlier.
+pub(crate) const LMFA_EPOCHS: usize = 8;
+
+/// [`permutation`] as CLIP-LMFA draws it: between the seeding and the loader, a network is made of
+/// `LMFA_WEIGHTS` numbers of the same generator and trained for some epochs, each of which starts a
+/// loader of its own. On a GPU, as recorded, the training itself draws from another generator.
+pub(crate) fn permutation_lmfa(n: usize, seed: u64, n_epochs: usize) -> Vec<usize> {
+    let mut generator = Mt19937::new(seed as u32);
+    for _ in 0..LMFA_WEIGHTS {
+        generator.next_u32();
+    }
+    for _ in 0..n_epochs {
+        let (_base_seed, _sampler_seed) = (generator.next_i63(), generator.next_i63());
+    }
+    shuffled(n, &mut generator)
+}
+
+/// The uniformly drawn weights of its `EnhancedSimpleCBAM(3, 640, 226)` and fusion layer.
+const LMFA_WEIGHTS: usize = 2_047_649;
+
+/// What a loader that starts at this state of the generator makes of `0..n`.
+fn shuffled(n: usize, generator: &mut Mt19937) -> Vec<usize> {
+    let _base_seed = generator.next_i63();
+    let mut sampler = Mt19937::new(generator.next_i63() as u32);
     let mut order: Vec<usize> = (0..n).collect();
     for i in 0..n.saturating_sub(1) {
         let step = sampler.next_u32() as usize % (n - i);
@@ -102,6 +127,35 @@ mod tests {
             n_rows += 1;
         }
         assert_eq!(n_rows, 27 * 6 + 7);
+    }
+
+    /// The same after CLIP-LMFA's training: `tests/golden/torch_lmfa.txt`, with its script.
+    #[test]
+    fn recorded_permutations_of_lmfa() {
+        let mut n_rows = 0;
+        for line in include_str!("../tests/golden/torch_lmfa.txt").lines() {
+            let (key, want) = line.split_once(": ").expect("`n seed epochs: indices`");
+            let key: Vec<usize> = key.split(' ').map(|word| word.parse().expect("key")).collect();
+            let order = permutation_lmfa(key[0], key[1] as u64, key[2]);
+            let got: Vec<String> = order.iter().take(4).map(usize::to_string).collect();
+            assert_eq!(got.join(","), want, "{line}");
+            n_rows += 1;
+        }
+        assert_eq!(n_rows, 19 * 2 + 3);
+    }
+
+    #[test]
+    fn sampler_seeds_of_lmfa() {
+        for (seed, want) in [(0, 5_603_016_123_113_478_251), (111, 6_494_386_842_984_952_693)] {
+            let mut generator = Mt19937::new(seed);
+            for _ in 0..LMFA_WEIGHTS {
+                generator.next_u32();
+            }
+            for _ in 0..2 * LMFA_EPOCHS + 1 {
+                generator.next_i63();
+            }
+            assert_eq!(generator.next_i63(), want, "seed {seed}");
+        }
     }
 
     #[test]

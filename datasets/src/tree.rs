@@ -104,7 +104,7 @@ fn visit(
     Ok(())
 }
 
-fn has_extension(path: &Path, extensions: &[String]) -> bool {
+pub(crate) fn has_extension(path: &Path, extensions: &[String]) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|got| extensions.iter().any(|want| want.eq_ignore_ascii_case(got)))
 }

@@ -84,8 +84,10 @@ fn a_table_may_say_the_split() {
           train normal c/N/1.JPG
           test anomaly c/A/0.JPG anomalous mask c/M/0.png
           test normal c/N/2.JPG
-        warning: line 7 of `split.csv` is left out: `../c/A/0.JPG` is not a file
-              below the root
+        warning: class `c`: 1 of the 3 `test` images of `split.csv` cannot be found
+              below the root (first: line 7, `../c/A/0.JPG`)
+        warning: `split.csv` has 1 row of split `val`, which is neither training
+              nor test (first: line 6)
     "#]]
     .assert_eq(&read(
         "object,split,label,image,mask\r\nc,train,normal,c/N/3.JPG,\nc,train,normal,c/N/1.JPG,\n\
@@ -106,11 +108,12 @@ fn a_table_may_say_the_split() {
 
 #[test]
 fn layout_mistakes_are_named() {
-    assert_eq!(Layout::names(), ["folder", "mvtec-ad"]);
     let error = |name: &str| wrap(&Layout::find(name).expect_err("error").to_string());
     expect![[r#"
         no layout is called `mvtec_ad` (did you mean `mvtec-ad`?); known layouts:
-              folder, mvtec-ad, or give a path to a .toml"#]]
+              mvtec-ad, folder, visa, mvtec-3d, mpdd, btad, brain, liver,
+              retina-resc, retina-oct, chest, histopathology, or give a path to a
+              .toml"#]]
     .assert_eq(&error("mvtec_ad"));
     expect!["cannot read `./none.toml`: No such file or directory (os error 2)"]
         .assert_eq(&error("./none.toml"));
@@ -129,6 +132,11 @@ fn layout_mistakes_are_named() {
     "#]]
     .assert_eq(&parse("layout = 1\nname = 'x'\nabout = ''\ntrian = []"));
     let rest = "name='x'\nabout=''\nnormal=['good']\nextensions=['png']";
+    expect!["layout `mine.toml`: `class.b` speaks of a class that is not in `classes`"].assert_eq(
+        &parse(&format!(
+            "layout=1\ntrain=['{{class}}/*']\ntest=[]\n{rest}\nclasses=['a']\nclass.b.n_train=3"
+        )),
+    );
     expect!["layout `mine.toml`: `layout = 2` is not known here; write `layout = 1`"]
         .assert_eq(&parse(&format!("layout=2\ntrain=['a/*']\ntest=[]\n{rest}")));
     expect![[r#"
@@ -143,6 +151,16 @@ fn layout_mistakes_are_named() {
         layout `mine.toml`: mask pattern `m/*` has no `{stem}`; masks pair with
               images by file name"#]]
     .assert_eq(&parse(&format!("layout=1\ntrain=['a/*']\ntest=[]\nmask=['m/*']\n{rest}")));
+}
+
+#[test]
+fn a_file_without_end_is_not_read() {
+    let (_dir, root) = tree(&["huge.toml"]);
+    let file = root.join("huge.toml");
+    let handle = fs::OpenOptions::new().write(true).open(&file).expect("file");
+    handle.set_len((64 << 20) + 2).expect("length");
+    let error = Layout::find(file.to_str().expect("UTF-8")).expect_err("error").to_string();
+    assert!(error.ends_with("it is larger than 64 MiB"), "{error}");
 }
 
 #[test]
@@ -185,6 +203,8 @@ fn hostile_entries_are_left_out_by_name() {
               links (os error 40)
         warning: `ROOT/self` is left out: Too many levels of symbolic links (os
               error 40)
+        warning: class `a` has no anomalous test image: image metrics are undefined
+              for it
     "#]]
     .assert_eq(&show(&root, &dataset));
 }

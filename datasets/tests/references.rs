@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::wrap;
 use expect_test::expect;
-use loupe_datasets::{Dataset, Layout, Sample, Select, select, write_manifest};
+use loupe_datasets::{Dataset, Layout, References, Sample, Select, select, write_manifest};
 
 /// A pool of `n` images with contents `content(i)` and names `name(i)`.
 fn pool(dir: &Path, n: usize, name: impl Fn(usize) -> String) -> Vec<Sample> {
@@ -49,6 +49,8 @@ fn first_and_torch() {
     assert_eq!(chosen(3, &Select::First), Ok(vec![0, 1, 2]));
     assert_eq!(chosen(4, &Select::Torch), Ok(vec![1, 4, 2, 3]));
     assert_eq!(chosen(9, &Select::Torch).map(|all| all.len()), Ok(5));
+    assert_eq!(chosen(9, &Select::TorchLmfa).map(|all| all.len()), Ok(5));
+    assert_eq!(select(&pool, 4, 7, &Select::TorchLmfa).expect("references"), [1, 2, 0, 4]);
     assert_eq!(chosen(0, &Select::Seeded), Ok(vec![]));
     for how in [Select::Seeded, Select::First] {
         expect!["6 references are wanted, but the class has 5 normal images to take from"]
@@ -63,7 +65,8 @@ fn manifest_round_trip_and_mismatch() {
     let file = dir.path().join("refs-a.json");
     let how = Select::Manifest(dir.path().join("refs-{class}.json")).for_class("a");
     assert_eq!(how, Select::Manifest(file.clone()));
-    write_manifest(&file, "a", &pool, &[4, 1, 3]).expect("manifest");
+    let normal = [4, 1, 3].map(|i: usize| pool[i].clone()).to_vec();
+    write_manifest(&file, "a", &References { normal, anomalous: vec![] }).expect("manifest");
     assert_eq!(select(&pool, 3, 0, &how).expect("references"), [4, 1, 3]);
     assert_eq!(select(&pool, 1, 9, &how).expect("references"), [4]);
 
@@ -88,7 +91,9 @@ fn manifest_round_trip_and_mismatch() {
     fs::write(&file, "{}").expect("file");
     expect!["manifest `FILE`: missing field `schema` at line 1 column 2"]
         .assert_eq(&error(&pool, 1));
-    assert!(write_manifest(&file, "a", &pool, &[6]).is_err());
+    let gone = Sample { path: dir.path().join("gone.png"), ..pool[0].clone() };
+    let references = References { normal: vec![gone], anomalous: vec![] };
+    assert!(write_manifest(&file, "a", &references).is_err());
 }
 
 #[test]
@@ -109,8 +114,42 @@ fn plain_lists_of_names() {
     expect!["manifest `FILE` lists `1.png`, which is not among the 6 images of the pool"]
         .assert_eq(&error("a-0: 1.png 2.png"));
     expect!["manifest `FILE`: `001.png` is listed twice"].assert_eq(&error("a-0: 001.png 001.png"));
-    expect!["manifest `FILE`: neither JSON nor a text with a line `a-0: name name ..`"]
-        .assert_eq(&error("nothing"));
+    expect![[r#"
+        manifest `FILE`: neither JSON, nor is line 1 of the form `n-0: name name
+              ..` or `a-0: ..`"#]]
+    .assert_eq(&error("nothing"));
+    expect!["manifest `FILE`: it has no line `a-0: name name ..`"]
+        .assert_eq(&error("n-0: 001.png 002.png"));
+    expect!["manifest `FILE`: line 2 repeats the list of an earlier line"]
+        .assert_eq(&error("a-0: 001.png\na-0: 002.png"));
+    expect![[r#"
+        manifest `FILE`: neither JSON, nor is line 1 of the form `n-0: name name
+              ..` or `a-0: ..`"#]]
+    .assert_eq(&error("a-x: 001.png"));
+    expect![[r#"
+        manifest `FILE`: seed 0 wants a line `a-0: name name ..`; lines: `a-1`,
+              `a-2`"#]]
+    .assert_eq(&error("a-1: 001.png\na-2: 002.png"));
+    expect!["2 references are wanted, but manifest `FILE` lists 1"]
+        .assert_eq(&error("a-0: 001.png"));
+    expect!["2 references are wanted, but manifest `FILE` lists 0"].assert_eq(&error("a-0:"));
+}
+
+/// The few-shot files hold one choice; where one holds several, the seed says which.
+#[test]
+fn the_seed_names_the_line_of_a_file_with_several() {
+    let dir = tempfile::tempdir().expect("dir");
+    let pool = pool(dir.path(), 6, number);
+    let file = dir.path().join("list.txt");
+    let chosen = |seed| {
+        let how = Select::Manifest(file.clone());
+        select(&pool, 2, seed, &how).map_err(|error| error.to_string())
+    };
+    fs::write(&file, "\u{feff}n-0: 001.png 002.png\r\na-0: x.png\r\n\r\n").expect("file");
+    assert_eq!((chosen(0), chosen(111)), (Ok(vec![1, 2]), Ok(vec![1, 2])));
+    fs::write(&file, "n-0: 001.png 002.png\nn-7: 004.png 003.png").expect("file");
+    assert_eq!((chosen(0), chosen(7)), (Ok(vec![1, 2]), Ok(vec![4, 3])));
+    assert!(chosen(1).is_err());
 }
 
 #[test]
@@ -193,4 +232,47 @@ fn check_counts_and_fingerprints() {
           ]
         }"#]]
     .assert_eq(&json.join("\n"));
+}
+
+/// Anomalous references come from what is set apart for them, or from the test images, which are
+/// then not tested.
+#[test]
+fn anomalous_references_of_each_kind() {
+    let (_dir, root) = common::pictures(&[
+        "nut/train/good/0.png",
+        "nut/train/good/1.png",
+        "nut/test/good/0.png",
+        "nut/test/bent/0.png",
+        "nut/test/bent/1.png",
+        "nut/test/hole/0.png",
+        "nut/test/hole/1.png",
+        "nut/ground_truth/bent/0_mask.png",
+    ]);
+    let dataset = common::open(&root, "mvtec-ad").expect("data set");
+    let class = &dataset.classes[0];
+    let names = |samples: &[Sample]| -> Vec<String> {
+        samples.iter().map(|sample| sample.name.replace("nut/", "")).collect()
+    };
+    let references = class.references(1, 1, 0, &Select::First).expect("references");
+    assert_eq!(names(&references.normal), ["train/good/0.png"]);
+    assert_eq!(names(&references.anomalous), ["test/bent/0.png", "test/hole/0.png"]);
+    assert!(references.anomalous[0].mask.is_some() && references.anomalous[1].mask.is_none());
+    let tests: Vec<Sample> = class.tests(&references).into_iter().cloned().collect();
+    assert_eq!(names(&tests), ["test/bent/1.png", "test/good/0.png", "test/hole/1.png"]);
+
+    let none = class.references(2, 0, 0, &Select::Seeded).expect("references");
+    assert_eq!((none.normal.len(), none.anomalous.len()), (2, 0));
+    assert_eq!(class.tests(&none).len(), 5);
+    let all = class.references(9, 9, 3, &Select::TorchLmfa).expect("references");
+    assert_eq!((all.normal.len(), all.anomalous.len()), (2, 4));
+    let error = class.references(0, 3, 0, &Select::Seeded).expect_err("error").to_string();
+    expect![[r#"
+        3 anomalous references of kind `bent` are wanted, but the class has 2 such
+              images to take from"#]]
+    .assert_eq(&wrap(&error));
+
+    let file = root.join("references.json");
+    write_manifest(&file, "nut", &references).expect("manifest");
+    let again = class.references(1, 2, 0, &Select::Manifest(file)).expect("references");
+    assert_eq!(again, references);
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use common::wrap;
 use expect_test::expect;
 use loupe_datasets::surfaces::{
-    DEFECTS, Defective, FAMILIES, NOTICEABLE, Options, Product, SurfaceError, make_dataset,
+    Defective, NOTICEABLE, Options, Product, Set, SurfaceError, defects, families, make_dataset,
 };
 use loupe_datasets::{Dataset, Layout};
 
@@ -23,6 +23,7 @@ fn small() -> Options {
         size: 48,
         seed: 5,
         light: 0.5,
+        ..Options::default()
     }
 }
 
@@ -85,11 +86,11 @@ fn same_seed_same_bytes_and_more_images_change_none() {
 #[test]
 fn recorded_pixels() {
     let mut text = String::new();
-    for (i, family) in FAMILIES.iter().enumerate() {
+    for (i, family) in families().enumerate() {
         let product = Product::new(family.name, 0).expect("product");
         let mut hasher = blake3::Hasher::new();
         hasher.update(&product.good(1, 64, 0.4).expect("picture").rgb);
-        let kinds = || DEFECTS.iter().filter(|d| family.has_cells || !d.needs_cells);
+        let kinds = || defects().filter(|d| family.has_cells || !d.needs_cells);
         let defect = kinds().nth(i % kinds().count()).expect("a defect");
         let made = product.defective(2, defect.name, 64, 0.4).expect("picture");
         hasher.update(&made.image.rgb);
@@ -98,20 +99,47 @@ fn recorded_pixels() {
         text.push_str(&format!("{} {} {digest}\n", family.name, defect.name));
     }
     expect![[r#"
-        woven scratch fa0833a9879241b8
-        brushed_metal crack 3604cfaf847d303b
-        wood_grain hole 608232e2e760cccd
-        granite stain 9074e5014f37e99d
-        leather contamination de3fdabd53480c8b
-        ribbed_rubber warp 4fd53c3e43fb8160
-        plaster pull b78651a40a1daee7
-        carpet dent 0427ab2a05cce4f0
-        wire_mesh dent 7135ae54ad47bd0e
-        perforated_plate wear 97556297ee82ae6e
-        printed_dots faint_region bae925dea06d7093
-        square_tiles scratch 236df1c501d1ca4f
-        hex_tiles crack 897b223fd719465c
-        brick hole b1e208885beb89e1
+        woven scratch e2183d4bd6c6831f
+        brushed_metal abrasion b734f2419f830af2
+        wood_grain crack e8c1aef786e3b58a
+        granite hairline eca6f2be125bdf5d
+        leather cut 91393124755a3811
+        ribbed_rubber crease 38741c717af521a7
+        plaster broken_thread 0f8d108193e4cee0
+        cast_metal pull 2356853f9dab0157
+        enamel hole 42b0dd3ffe3d574c
+        ferrite pinholes 3d9dd49df00d314e
+        glass porosity a0ced229fb9993ca
+        painted_metal blister ce0bdf3ef7fabaf4
+        plastic contamination 6dfb38d885b64b31
+        film foreign_object 1342ebefb75fd50a
+        rolled_steel chip 2792b9a4d40e3e08
+        paper fray 6a7a08d52c4f324e
+        cardboard stain 277e6ed40fa3a1fc
+        denim blotch 798ebc07af6a83f6
+        felt corrosion 66b82c70630c8fbe
+        foam smear cb5d0d99f317843f
+        rope wear 56ac170981f51e93
+        bark missing_coating 8431b110c4c2ad68
+        concrete faint_region fa4b47b824a7e77b
+        marble discolouration 260b6a09869ca439
+        gravel uneven 8c49494ba0777921
+        slate warp f1e29048781af7b6
+        sandpaper dent d92c0c26d3eb582c
+        wire_mesh dent 9f0fceda7ec84813
+        perforated_plate burn 8b07781b07aa4352
+        printed_dots slip b75179148c0c6689
+        square_tiles scratch a76fdc16fa845ce7
+        circuit_board abrasion 1eac2ea5c5df4cb4
+        capsules crack e87e2076359e1394
+        wafer hairline f3f46ea12170d277
+        checker_plate cut 2bff52cb536ffe1c
+        knurl broken_thread d2752905d1a98255
+        carpet pull c60c62604d471fad
+        hex_tiles pull 65c2b3cbea2075e3
+        brick hole f89d735fc9fe7d72
+        knit porosity 0750eaa1dab2c1ab
+        cork blister d6c52f1905dde4ac
     "#]]
     .assert_eq(&text);
 }
@@ -135,15 +163,108 @@ fn shares(made: &Defective) -> (f64, f64) {
 
 #[test]
 fn defects_change_their_mask_and_nothing_else() {
-    for family in FAMILIES {
-        for defect in DEFECTS.iter().filter(|d| family.has_cells || !d.needs_cells) {
-            let product = Product::new(family.name, 3).expect("product");
-            for (image_seed, size) in [(0, 64), (1, 97), (2, 160)] {
-                let made = product.defective(image_seed, defect.name, size, 1.0);
-                let (changed, area) = shares(&made.expect("picture"));
-                let case = format!("{} {} {size}", family.name, defect.name);
-                assert!(changed >= 0.875, "{case}: only {changed} of the mask has changed");
-                assert!((0.002..0.6).contains(&area), "{case}: mask covers {area}");
+    for (number, family) in families().enumerate() {
+        for (i, defect) in defects().filter(|d| family.has_cells || !d.needs_cells).enumerate() {
+            let product = Product::new(family.name, 3 + i as u64).expect("product");
+            let size = if (i + number) % 4 == 0 { 97 } else { 64 };
+            let made = product.defective(i as u64, defect.name, size, 1.0);
+            let (changed, area) = shares(&made.expect("picture"));
+            let case = format!("{} {} {size}", family.name, defect.name);
+            assert!(changed >= 0.875, "{case}: only {changed} of the mask has changed");
+            assert!((0.002..=0.7).contains(&area), "{case}: mask covers {area}");
+        }
+    }
+}
+
+#[test]
+fn sets_choose_families_and_defects() {
+    let dir = tempfile::tempdir().expect("dir");
+    let made = |set| {
+        let root = dir.path().join(format!("{set:?}"));
+        let options = Options {
+            set,
+            n_train: 0,
+            n_test_good: 0,
+            n_test_per_defect: 1,
+            n_defects: Some(2),
+            size: 32,
+            ..Options::default()
+        };
+        make_dataset(&root, &options).expect("data set")
+    };
+    let (training, held_out, all) = (made(Set::Training), made(Set::HeldOut), made(Set::All));
+    let names = |wanted: bool| families().filter(move |f| f.held_out == wanted).map(|f| f.name);
+    assert_eq!(training.classes, names(false).collect::<Vec<_>>());
+    assert_eq!(held_out.classes, names(true).collect::<Vec<_>>());
+    assert_eq!(all.classes.len(), training.classes.len() + held_out.classes.len());
+    assert_eq!(
+        (training.n_images, training.n_masks),
+        (2 * names(false).count(), 2 * names(false).count())
+    );
+    let of_training = digests(&dir.path().join("Training"));
+    let held_out = |name: &String| defects().any(|d| d.held_out && name.contains(d.name));
+    assert!(!of_training.keys().any(held_out), "a held-out defect is in the training set");
+    let least =
+        (families().filter(|f| !f.held_out).count(), defects().filter(|d| !d.held_out).count());
+    assert!(least.0 >= 20 && least.1 >= 16, "{least:?}");
+}
+
+#[test]
+fn products_are_classes_and_the_first_stays() {
+    let dir = tempfile::tempdir().expect("dir");
+    let make = |n_products| {
+        let options = Options {
+            families: vec!["ferrite".to_owned()],
+            defects: vec![],
+            n_products,
+            n_defects: Some(3),
+            n_test_per_defect: 1,
+            size: 32,
+            ..small()
+        };
+        let root = dir.path().join(n_products.to_string());
+        (make_dataset(&root, &options).expect("data set").classes, digests(&root))
+    };
+    let ((one, alone), (three, several)) = (make(1), make(3));
+    assert_eq!(one, ["ferrite"]);
+    assert_eq!(three, ["ferrite_00", "ferrite_01", "ferrite_02"]);
+    let renamed = |(name, digest): (&String, &String)| {
+        several.get(&name.replace("ferrite/", "ferrite_00/")) == Some(digest)
+    };
+    assert!(alone.iter().all(renamed));
+    let kinds = |class: &str| -> Vec<&str> {
+        let place = format!("{class}/ground_truth/");
+        several.keys().filter_map(|name| name.strip_prefix(&place)?.split('/').next()).collect()
+    };
+    assert_eq!(kinds("ferrite_01").len(), 3);
+    assert_ne!(kinds("ferrite_01"), kinds("ferrite_02"));
+    let first = "train/good/000.png";
+    let of = |class: &str| several.get(&format!("{class}/{first}"));
+    assert!(of("ferrite_00") != of("ferrite_01") && of("ferrite_01") != of("ferrite_02"));
+}
+
+/// Modules that both sides may use; `mod.rs` of the generator joins the two.
+const SHARED: [&str; 4] = ["draw", "kinds", "noise", "rng"];
+
+#[test]
+fn held_out_surfaces_share_noise_and_drawing_alone() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/surfaces");
+    for (folder, other) in [("held_out", "training"), ("training", "held_out")] {
+        for entry in fs::read_dir(source.join(folder)).expect("folder") {
+            let path = entry.expect("entry").path();
+            let text = fs::read_to_string(&path).expect("source");
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            for line in code {
+                let place = format!("{}: {line}", path.display());
+                assert!(!line.contains(&format!("{other}::")), "{place}");
+                for (_, rest) in line.match_indices("crate::").map(|(i, _)| line.split_at(i)) {
+                    let module = rest.split("::").nth(2).unwrap_or_default();
+                    assert!(rest.starts_with("crate::surfaces::"), "{place}");
+                    assert!(SHARED.contains(&module), "{place}");
+                }
+                let above = line.contains("super::super") || line.contains("include!");
+                let own = path.ends_with("mod.rs") && line.contains("super::");
+                assert!(!above && !own, "{place}");
             }
         }
     }
@@ -193,12 +314,19 @@ fn mistakes_are_named() {
     expect![[r#"
         no surface family is called `wowen` (did you mean `woven`?); known: woven,
               brushed_metal, wood_grain, granite, leather, ribbed_rubber, plaster,
-              carpet, wire_mesh, perforated_plate, printed_dots, square_tiles,
-              hex_tiles, brick"#]]
+              cast_metal, enamel, ferrite, glass, painted_metal, plastic, film,
+              rolled_steel, paper, cardboard, denim, felt, foam, rope, bark,
+              concrete, marble, gravel, slate, sandpaper, wire_mesh,
+              perforated_plate, printed_dots, square_tiles, circuit_board,
+              capsules, wafer, checker_plate, knurl, carpet, hex_tiles, brick,
+              knit, cork"#]]
     .assert_eq(&error(&new, Options { families: names("wowen"), ..small() }));
     expect![[r#"
-        no defect is called `rust`; known: scratch, crack, hole, stain,
-              contamination, missing_cell, warp, pull, dent, wear, faint_region"#]]
+        no defect is called `rust` (did you mean `cut`?); known: scratch, abrasion,
+              crack, hairline, cut, crease, broken_thread, pull, hole, pinholes,
+              porosity, blister, contamination, foreign_object, missing_cell, chip,
+              fray, stain, blotch, corrosion, smear, wear, missing_coating,
+              faint_region, discolouration, uneven, warp, dent, burn, slip"#]]
     .assert_eq(&error(&new, Options { defects: names("rust"), ..small() }));
     expect!["size 8 is not possible; give 32 to 4096 pixels"]
         .assert_eq(&error(&new, Options { size: 8, ..small() }));
@@ -212,8 +340,8 @@ fn mistakes_are_named() {
     let cells = product.defective(0, "missing_cell", 64, 0.0).expect_err("error").to_string();
     expect![[r#"
         `granite` has no cells, so `missing_cell` cannot happen to it; it suits:
-              wire_mesh, perforated_plate, printed_dots, square_tiles, hex_tiles,
-              brick"#]]
+              wire_mesh, perforated_plate, printed_dots, square_tiles,
+              circuit_board, capsules, wafer, checker_plate, hex_tiles, brick"#]]
     .assert_eq(&wrap(&cells));
 
     make_dataset(&full, &small()).expect("an empty folder may be filled");

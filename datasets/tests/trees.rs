@@ -47,6 +47,8 @@ fn mvtec_ad() {
               test good metal_nut/test/good/000.png
               test scratch metal_nut/test/scratch/000.png anomalous mask
                   metal_nut/ground_truth/scratch/000_mask.png
+            warning: class `bottle` has no anomalous test image: image metrics are
+                  undefined for it
         "#]],
     );
 }
@@ -106,6 +108,8 @@ fn stray_files_are_listed() {
             unmatched a/train/good/deep
             unmatched a/train/good/notes.md
             unmatched top.png
+            warning: class `a` has no anomalous test image: image metrics are undefined
+                  for it
         "#]],
     );
 }
@@ -116,14 +120,16 @@ fn a_missing_split_is_a_warning() {
         "mvtec-ad",
         &["a/test/good/0.png", "b/train/good/0.png"],
         expect![[r#"
-        class a (a)
-          test good a/test/good/0.png
-        class b (b)
-          train good b/train/good/0.png
-        warning: class `a` has no normal reference image: it can only be run with 0
-              shots
-        warning: class `b` has no test image
-    "#]],
+            class a (a)
+              test good a/test/good/0.png
+            class b (b)
+              train good b/train/good/0.png
+            warning: class `a` has no normal reference image: it can only be run with 0
+                  shots
+            warning: class `a` has no anomalous test image: image metrics are undefined
+                  for it
+            warning: class `b` has no test image
+        "#]],
     );
 }
 
@@ -218,18 +224,20 @@ fn a_mask_that_fits_two_images_is_used_for_none() {
         "folder",
         &["good/0.png", "dent/5.png", "stain/5.png", "masks/5.png"],
         expect![[r#"
-        class data (data)
-          train good good/0.png
-          test dent dent/5.png anomalous
-          test good good/0.png
-          test stain stain/5.png anomalous
-        warning: mask `ROOT/masks/5.png` fits several images by name and is used
-              for none; sort the masks into folders by kind
-        warning: class `data`: 1 of 1 anomalous images of kind `dent` have no mask
-              (first: `dent/5.png`); pixel metrics are undefined for them
-        warning: class `data`: 1 of 1 anomalous images of kind `stain` have no mask
-              (first: `stain/5.png`); pixel metrics are undefined for them
-    "#]],
+            class data (data)
+              train good good/0.png
+              test dent dent/5.png anomalous
+              test good good/0.png
+              test stain stain/5.png anomalous
+            warning: mask `ROOT/masks/5.png` fits several images by name and is used
+                  for none; sort the masks into folders by kind
+            warning: class `data`: 1 of 1 anomalous images of kind `dent` have no mask
+                  (first: `dent/5.png`; the layout looks for `masks/{kind}/{stem}.*`);
+                  pixel metrics are undefined for them
+            warning: class `data`: 1 of 1 anomalous images of kind `stain` have no mask
+                  (first: `stain/5.png`; the layout looks for `masks/{kind}/{stem}.*`);
+                  pixel metrics are undefined for them
+        "#]],
     );
 }
 

@@ -14,7 +14,7 @@ pub enum DataError {
     Dataset(#[from] DatasetError),
     #[error(transparent)]
     Image(#[from] RunError),
-    #[error("references are chosen by `seeded`, `first`, `torch` or `manifest`, got `{got}`")]
+    #[error("references are chosen by `seeded`, `first`, `torch`, `torch-lmfa` or `manifest`, got `{got}`")]
     Select { got: String },
     #[error("`select = \"manifest\"` wants `manifest`, the path of the list")]
     NoManifest,
@@ -54,6 +54,7 @@ fn how(references: &References) -> Result<Select, DataError> {
         "seeded" => Select::Seeded,
         "first" => Select::First,
         "torch" => Select::Torch,
+        "torch-lmfa" => Select::TorchLmfa,
         "manifest" => Select::Manifest(references.manifest.clone().ok_or(DataError::NoManifest)?),
         other => return Err(DataError::Select { got: other.to_owned() }),
     })

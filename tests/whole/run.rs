@@ -5,6 +5,8 @@ mod folder;
 mod hooks;
 mod images;
 mod predict;
+mod script;
+mod sweep;
 mod tools;
 
 use std::path::Path;

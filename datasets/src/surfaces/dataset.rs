@@ -2,23 +2,67 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ColorType, ExtendedColorType};
 
-use super::{DEFECTS, Defect, FAMILIES, Family, Picture, Product, SIZES, SurfaceError, unknown};
+use super::captions::{Sentences, captions};
+use super::rng::Rng;
+use super::{Defect, Family, Picture, Product, SIZES, SurfaceError, defects, families};
+
+/// Which families and defects there are to choose from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Set {
+    #[default]
+    All,
+    /// Families and defects that may be trained on.
+    Training,
+    /// Families that training never sees, with all defects.
+    HeldOut,
+}
+
+impl Set {
+    pub const NAMES: [&str; 3] = ["all", "training", "held-out"];
+
+    /// The set of a name. Errors: `Unknown`.
+    pub fn find(name: &str) -> Result<Self, SurfaceError> {
+        match name {
+            "all" => Ok(Self::All),
+            "training" => Ok(Self::Training),
+            "held-out" => Ok(Self::HeldOut),
+            other => Err(super::unknown("set", other, Self::NAMES.into_iter())),
+        }
+    }
+
+    fn has_family(self, family: &Family) -> bool {
+        match self {
+            Self::All => true,
+            Self::Training => !family.held_out,
+            Self::HeldOut => family.held_out,
+        }
+    }
+
+    fn has_defect(self, defect: &Defect) -> bool {
+        self != Self::Training || !defect.held_out
+    }
+}
 
 /// What to make. Every image depends on its own seed, drawn from `seed`, class and role: asking for
 /// more images, families or defects changes none of the others.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Family names, one class each; empty means all.
+    pub set: Set,
+    /// Family names; empty means all of the set.
     pub families: Vec<String>,
-    /// Defect names; empty means all. A defect that a family cannot have is left out of that class.
+    /// Defect names; empty means all of the set. A defect that a family cannot have is left out.
     pub defects: Vec<String>,
+    /// Products of each family, one class each: `FAMILY` for one, `FAMILY_NN` for more.
+    pub n_products: usize,
+    /// Of the defects, so many a product, drawn by the seed; none means all.
+    pub n_defects: Option<usize>,
     pub n_train: usize,
     pub n_test_good: usize,
     pub n_test_per_defect: usize,
@@ -27,19 +71,25 @@ pub struct Options {
     pub seed: u64,
     /// How much the light varies, 0 to 1.
     pub light: f32,
+    /// Whether to write `captions.csv` and `sentences.json`.
+    pub captions: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
+            set: Set::All,
             families: Vec::new(),
             defects: Vec::new(),
+            n_products: 1,
+            n_defects: None,
             n_train: 8,
             n_test_good: 6,
             n_test_per_defect: 3,
             size: 256,
             seed: 0,
             light: 0.3,
+            captions: false,
         }
     }
 }
@@ -51,13 +101,15 @@ pub struct Summary {
     pub classes: Vec<String>,
     pub n_images: usize,
     pub n_masks: usize,
-    /// Pairs of class and defect that were asked for and cannot be: the class has no cells.
+    /// Pairs of family and defect that were asked for and cannot be: the family has no cells.
     pub left_out: Vec<(String, String)>,
 }
 
 /// One picture to make.
 struct Job {
     family: &'static Family,
+    class: String,
+    product_seed: u64,
     /// Folder and number: `test/good` and 3.
     folder: String,
     number: usize,
@@ -97,46 +149,79 @@ pub fn make_dataset(out: &Path, options: &Options) -> Result<Summary, SurfaceErr
 }
 
 fn plan(out: &Path, options: &Options) -> Result<(Vec<Job>, Summary), SurfaceError> {
-    let families = chosen(&options.families, FAMILIES, |family| family.name, "surface family")?;
-    let defects = chosen(&options.defects, DEFECTS, |defect| defect.name, "defect")?;
-    let mut jobs = Vec::new();
-    let mut left_out = Vec::new();
+    let Options { set, n_products, .. } = *options;
+    let families: Vec<_> = chosen(&options.families, super::family)?
+        .unwrap_or_else(|| families().collect())
+        .into_iter()
+        .filter(|family| set.has_family(family))
+        .collect();
+    let defects: Vec<_> = chosen(&options.defects, super::defect)?
+        .unwrap_or_else(|| defects().collect())
+        .into_iter()
+        .filter(|defect| set.has_defect(defect))
+        .collect();
+    if families.is_empty() {
+        return Err(SurfaceError::Nothing { message: "none of these families is in the set" });
+    }
+    let (mut jobs, mut classes, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    let width = n_products.saturating_sub(1).to_string().len().max(2);
     for &family in &families {
-        let mut add = |folder: &str, n: usize, defect: Option<&'static Defect>| {
-            let job = |number| Job { family, folder: folder.to_owned(), number, defect };
-            jobs.extend((0..n).map(job));
-        };
-        add("train/good", options.n_train, None);
-        add("test/good", options.n_test_good, None);
-        for &defect in &defects {
-            if defect.needs_cells && !family.has_cells {
-                left_out.push((family.name.to_owned(), defect.name.to_owned()));
-            } else {
+        let can = |defect: &&Defect| family.has_cells || !defect.needs_cells;
+        let cannot = defects.iter().copied().filter(|defect| !can(defect));
+        left_out.extend(cannot.map(|defect| (family.name.to_owned(), defect.name.to_owned())));
+        for number in 0..n_products {
+            let class = match n_products {
+                1 => family.name.to_owned(),
+                _ => format!("{}_{number:0width$}", family.name),
+            };
+            let product_seed = product_seed(options.seed, number);
+            let mut add = |folder: &str, n: usize, defect: Option<&'static Defect>| {
+                jobs.extend((0..n).map(|number| {
+                    let (class, folder) = (class.clone(), folder.to_owned());
+                    Job { family, class, product_seed, folder, number, defect }
+                }));
+            };
+            add("train/good", options.n_train, None);
+            add("test/good", options.n_test_good, None);
+            let mut suitable: Vec<_> = defects.iter().copied().filter(can).collect();
+            let mut rng = Rng::new(product_seed).fork(family.name).fork("defects");
+            for _ in options.n_defects.unwrap_or(suitable.len())..suitable.len() {
+                suitable.remove(rng.below(suitable.len()));
+            }
+            for defect in suitable {
                 add(&format!("test/{}", defect.name), options.n_test_per_defect, Some(defect));
             }
+            classes.push(class);
         }
     }
     if jobs.is_empty() {
         return Err(SurfaceError::Nothing { message: "all counts of images are 0" });
     }
-    let classes = families.iter().map(|family| family.name.to_owned()).collect();
     let root = out.to_owned();
     Ok((jobs, Summary { root, classes, n_images: 0, n_masks: 0, left_out }))
 }
 
-/// The named entries of a table, once each and in its order, or all of them for no names.
+/// The first product of a seed has that seed, so that asking for more leaves it as it was.
+fn product_seed(seed: u64, number: usize) -> u64 {
+    match number {
+        0 => seed,
+        _ => Rng::new(seed).fork(&format!("product {number}")).next_u64(),
+    }
+}
+
+/// The entries of some names, once each, or none for no names.
 fn chosen<T>(
     names: &[String],
-    table: &'static [T],
-    name_of: impl Fn(&T) -> &'static str,
-    what: &'static str,
-) -> Result<Vec<&'static T>, SurfaceError> {
-    let known: Vec<&str> = table.iter().map(&name_of).collect();
-    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(unknown(what, name, known.iter().copied()));
+    find: impl Fn(&str) -> Result<&'static T, SurfaceError>,
+) -> Result<Option<Vec<&'static T>>, SurfaceError> {
+    let mut found: Vec<&T> = Vec::new();
+    for name in names {
+        let entry = find(name)?;
+        if !found.iter().any(|known| std::ptr::eq(*known, entry)) {
+            found.push(entry);
+        }
     }
-    let wanted = |entry: &&T| names.is_empty() || names.iter().any(|name| name == name_of(entry));
-    Ok(table.iter().filter(wanted).collect())
+    Ok((!names.is_empty()).then_some(found))
 }
 
 /// A new folder beside `out`, on the same file system, so that it can be renamed to `out`.
@@ -159,7 +244,7 @@ fn beside(out: &Path) -> Result<PathBuf, SurfaceError> {
 /// Makes all pictures on all cores; the first error stops the rest.
 fn make_all(work: &Path, options: &Options, jobs: &[Job]) -> Result<(), SurfaceError> {
     for job in jobs.iter().filter(|job| job.number == 0) {
-        let class = work.join(job.family.name);
+        let class = work.join(&job.class);
         create(&class.join(&job.folder))?;
         if let Some(defect) = job.defect {
             create(&class.join("ground_truth").join(defect.name))?;
@@ -167,11 +252,15 @@ fn make_all(work: &Path, options: &Options, jobs: &[Job]) -> Result<(), SurfaceE
     }
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(None);
-    let run = || {
-        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(error) = make(work, options, job) {
+    let lines = Mutex::new(Vec::new());
+    let run = || loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let Some(job) = jobs.get(number) else { break };
+        match make(work, options, job) {
+            Ok(said) => locked(&lines).push((number, said)),
+            Err(error) => {
                 next.store(jobs.len(), Ordering::Relaxed);
-                failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(error);
+                locked(&failed).get_or_insert(error);
             }
         }
     };
@@ -182,29 +271,69 @@ fn make_all(work: &Path, options: &Options, jobs: &[Job]) -> Result<(), SurfaceE
         });
         run();
     });
-    match failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-        Some(error) => Err(error),
-        None => Ok(()),
+    if let Some(error) = locked(&failed).take() {
+        return Err(error);
     }
+    if options.captions {
+        write_captions(work, jobs, std::mem::take(&mut *locked(&lines)))?;
+    }
+    Ok(())
 }
 
-fn make(work: &Path, options: &Options, job: &Job) -> Result<(), SurfaceError> {
-    let product = Product::new(job.family.name, options.seed)?;
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `captions.csv` in the order of the jobs, and the lists its sentences are made of.
+fn write_captions(
+    work: &Path,
+    jobs: &[Job],
+    mut lines: Vec<(usize, String)>,
+) -> Result<(), SurfaceError> {
+    lines.sort_unstable_by_key(|(number, _)| *number);
+    let body: String = lines.into_iter().map(|(_, said)| said).collect();
+    let path = work.join("captions.csv");
+    fs::write(&path, format!("image,caption\n{body}"))
+        .map_err(|source| write_error(&path, source))?;
+    let used_family = |family: &&Family| jobs.iter().any(|job| job.family.name == family.name);
+    let used_defect = |defect: &&Defect| {
+        jobs.iter().filter_map(|job| job.defect).any(|used| used.name == defect.name)
+    };
+    let sentences = Sentences::of(families().filter(used_family), defects().filter(used_defect));
+    let path = work.join("sentences.json");
+    let text = serde_json::to_string_pretty(&sentences)
+        .map_err(|error| write_error(&path, std::io::Error::other(error)))?;
+    fs::write(&path, text + "\n").map_err(|source| write_error(&path, source))
+}
+
+/// Writes one picture, and its mask; the lines of its captions, if they are wanted.
+fn make(work: &Path, options: &Options, job: &Job) -> Result<String, SurfaceError> {
+    let product = Product::new(job.family.name, job.product_seed)?;
     let digest = blake3::hash(format!("{} {}", job.folder, job.number).as_bytes());
     let mut first = [0; 8];
     first.copy_from_slice(&digest.as_bytes()[..8]);
     let image_seed = u64::from_le_bytes(first);
-    let class = work.join(job.family.name);
-    let path = class.join(&job.folder).join(format!("{:03}.png", job.number));
+    let name = format!("{}/{}/{:03}.png", job.class, job.folder, job.number);
+    let path = work.join(&name);
     let (size, light) = (options.size, options.light);
+    let said = |damage| {
+        if !options.captions {
+            return String::new();
+        }
+        let said = captions(&product, image_seed, damage, size);
+        said.iter().map(|caption| format!("{name},{caption}\n")).collect()
+    };
     let Some(defect) = job.defect else {
         let Picture { rgb, .. } = product.good(image_seed, size, light)?;
-        return write_png(&path, size, &rgb, ColorType::Rgb8);
+        write_png(&path, size, &rgb, ColorType::Rgb8)?;
+        return Ok(said(None));
     };
     let made = product.defective(image_seed, defect.name, size, light)?;
     write_png(&path, size, &made.image.rgb, ColorType::Rgb8)?;
-    let mask = class.join("ground_truth").join(defect.name);
-    write_png(&mask.join(format!("{:03}_mask.png", job.number)), size, &made.mask, ColorType::L8)
+    let mask = work.join(&job.class).join("ground_truth").join(defect.name);
+    let mask = mask.join(format!("{:03}_mask.png", job.number));
+    write_png(&mask, size, &made.mask, ColorType::L8)?;
+    Ok(said(Some((defect, made.mask.as_slice()))))
 }
 
 fn write_png(path: &Path, size: u32, pixels: &[u8], color: ColorType) -> Result<(), SurfaceError> {

@@ -1,8 +1,7 @@
-//! Layers of a surface (colour and height), what a lamp makes of them, and shapes to damage them
-//! with.
+//! Layers of a surface (colour and height), and shapes to damage them with.
 
 use super::noise::{direction, value};
-use super::rng::{Rng, mix, unit};
+use super::rng::Rng;
 
 pub(crate) type Rgb = [f32; 3];
 
@@ -40,6 +39,26 @@ impl Surface {
         }
     }
 
+    /// As [`touch`](Self::touch), for the texels of a box (left, top, right, bottom) alone.
+    pub(crate) fn touch_box(
+        &mut self,
+        bounds: [f32; 4],
+        mut f: impl FnMut([f32; 2], &mut Rgb, &mut f32),
+    ) {
+        let (size, step) = (self.size, SIDE / self.size as f32);
+        let index = |part: f32| ((part / step).max(0.0) as usize).min(size);
+        let (left, right) = (index(bounds[0] - step), index(bounds[2] + step));
+        for y in index(bounds[1] - step)..index(bounds[3] + step) {
+            for i in y * size + left..y * size + right {
+                if let (Some(albedo), Some(height)) =
+                    (self.albedo.get_mut(i), self.height.get_mut(i))
+                {
+                    f(place(size, i), albedo, height);
+                }
+            }
+        }
+    }
+
     /// The mean colour of the whole piece.
     pub(crate) fn mean(&self) -> Rgb {
         let mut sum = [0.0_f32; 3];
@@ -51,57 +70,9 @@ impl Surface {
 }
 
 /// The centre of texel `i` in `0..SIDE`.
-fn place(size: usize, i: usize) -> [f32; 2] {
+pub(crate) fn place(size: usize, i: usize) -> [f32; 2] {
     let step = SIDE / size as f32;
     [((i % size) as f32 + 0.5) * step, ((i / size) as f32 + 0.5) * step]
-}
-
-/// A lamp and a camera.
-#[derive(Clone, Debug)]
-pub(crate) struct Light {
-    /// Where the light comes from, as seen in the picture.
-    from: [f32; 2],
-    gain: f32,
-    /// Change of brightness across the picture.
-    gradient: [f32; 2],
-    grain: u64,
-}
-
-impl Light {
-    /// `variation` 0 is a laboratory's lamp; 1 is gain 0.7 to 1.3 and a gradient of up to 40 %.
-    pub(crate) fn draw(rng: &mut Rng, variation: f32) -> Self {
-        let from = direction(rng.range(0.55, 0.7));
-        let gain = 1.0 + variation * rng.range(-0.3, 0.3) + rng.range(-0.02, 0.02);
-        let strength = variation * rng.range(0.0, 0.4) + rng.range(0.0, 0.02);
-        let gradient = direction(rng.unit()).map(|part| part * strength);
-        Self { from, gain, gradient, grain: rng.next_u64() }
-    }
-
-    /// RGB bytes, row by row. Slopes towards the lamp are brighter; the camera adds a little grain.
-    pub(crate) fn expose(&self, surface: &Surface) -> Vec<u8> {
-        let size = surface.size;
-        let mut pixels = Vec::with_capacity(size * size * 3);
-        let slope_scale = size as f32 / SIDE;
-        let height = |x: usize, y: usize| surface.height.get(y * size + x).copied().unwrap_or(0.0);
-        for (i, albedo) in surface.albedo.iter().enumerate() {
-            let (x, y) = (i % size, i / size);
-            let (left, right) = (x.saturating_sub(1), (x + 1).min(size - 1));
-            let (above, below) = (y.saturating_sub(1), (y + 1).min(size - 1));
-            let across = (height(right, y) - height(left, y)) * slope_scale / 2.0;
-            let down = (height(x, below) - height(x, above)) * slope_scale / 2.0;
-            let slope = -(across * self.from[0] + down * self.from[1]);
-            let [px, py] = place(size, i).map(|part| part / SIDE - 0.5);
-            let lamp = self.gain * (1.0 + self.gradient[0] * px + self.gradient[1] * py);
-            let shade = lamp * (1.0 + slope.clamp(-0.65, 0.65));
-            let glint = 0.12 * (slope - 0.2).clamp(0.0, 1.0);
-            let grain = 3.0 * (unit(mix(self.grain ^ i as u64)) - 0.5);
-            for channel in albedo {
-                let level = (channel * shade + glint) * 255.0 + grain;
-                pixels.push((level + 0.5).floor().clamp(0.0, 255.0) as u8);
-            }
-        }
-        pixels
-    }
 }
 
 /// A line through points, with the place along it (0 to 1) of the nearest point.
@@ -130,6 +101,20 @@ impl Stroke {
             walked += step;
         }
         Self { points }
+    }
+
+    /// The straight line between two points.
+    pub(crate) fn straight(a: [f32; 2], b: [f32; 2]) -> Self {
+        Self { points: vec![a, b] }
+    }
+
+    /// The box (left, top, right, bottom) around all that is within `reach`.
+    pub(crate) fn bounds(&self, reach: f32) -> [f32; 4] {
+        let wide = [f32::MAX, f32::MAX, f32::MIN, f32::MIN];
+        self.points.iter().fold(wide, |b, p| {
+            let (low, high) = (p.map(|part| part - reach), p.map(|part| part + reach));
+            [b[0].min(low[0]), b[1].min(low[1]), b[2].max(high[0]), b[3].max(high[1])]
+        })
     }
 
     /// The corner of the line nearest to a share (0 to 1) of its length.
@@ -186,6 +171,13 @@ impl Blob {
         }
     }
 
+    /// A box (left, top, right, bottom) around all of it that is not far outside.
+    pub(crate) fn bounds(&self) -> [f32; 4] {
+        let reach = self.radius * self.stretch * (1.1 + 1.5 * self.unevenness) + 2.0;
+        let [x, y] = self.centre;
+        [x - reach, y - reach, x + reach, y + reach]
+    }
+
     /// Depth below the rim in units of the radius: 1 in the middle, 0 on the rim, negative outside.
     pub(crate) fn depth(&self, p: [f32; 2]) -> f32 {
         let (dx, dy) = (p[0] - self.centre[0], p[1] - self.centre[1]);
@@ -216,4 +208,23 @@ pub(crate) fn hsv(hue: f32, saturation: f32, value: f32) -> Rgb {
         let k = (shift + (hue - hue.floor()) * 6.0) % 6.0;
         value * (1.0 - saturation * k.min(4.0 - k).clamp(0.0, 1.0))
     })
+}
+
+/// Hue in turns, saturation and value of a colour.
+pub(crate) fn hsv_of(colour: Rgb) -> (f32, f32, f32) {
+    let [r, g, b] = colour;
+    let (high, low) = (r.max(g).max(b), r.min(g).min(b));
+    let chroma = high - low;
+    if chroma <= 0.0 {
+        return (0.0, 0.0, high);
+    }
+    let hue = if high == r {
+        (g - b) / chroma
+    } else if high == g {
+        2.0 + (b - r) / chroma
+    } else {
+        4.0 + (r - g) / chroma
+    };
+    let hue = hue / 6.0;
+    (hue - hue.floor(), chroma / high, high)
 }

@@ -1,26 +1,32 @@
-//! Procedural surfaces with defects: materials to try a pipeline on before any data set is at hand.
+//! Procedural surfaces with defects: materials to try a pipeline on before any data set is at hand,
+//! and to train the starter model on.
 //!
-//! A *family* is a kind of surface; a *product* is one member of it with its own colours and sizes;
-//! an image of a product shows another piece of it in another light. A *defect* damages the surface
-//! under the light, and its mask holds what visibly changed against the undamaged twin. Everything
-//! follows from seeds, with arithmetic that is the same on every machine.
+//! A *family* is a kind of surface; a *product* is one member of it with its own colours, sizes and
+//! framing; an image of a product shows another piece of it in another light. A *defect* damages
+//! the surface under the light, and its mask holds what visibly changed against the undamaged twin.
+//! Families and defects marked `held_out` are for testing alone and share no code with the others
+//! but noise and drawing. Everything follows from seeds, with arithmetic that is the same on every
+//! machine.
 
-mod cells;
+mod camera;
+pub mod captions;
 mod dataset;
-mod defects;
 mod draw;
-mod families;
+mod framing;
+mod held_out;
+mod kinds;
 mod noise;
 mod rng;
-mod textures;
+mod training;
 
-pub use dataset::{Options, Summary, make_dataset};
-pub use defects::{DEFECTS, Defect};
-pub use families::{FAMILIES, Family};
+pub use dataset::{Options, Set, Summary, make_dataset};
+pub use kinds::{Defect, Family};
 
 use crate::error::did_you_mean;
-use draw::{Light, SIDE, Surface};
-use families::{Look, Missing, Texel};
+use camera::{Camera, Light};
+use draw::{SIDE, hsv_of};
+use framing::Framing;
+use kinds::{Force, Look, Piece};
 use noise::direction;
 use rng::Rng;
 use std::path::PathBuf;
@@ -37,6 +43,9 @@ const MIN_AREA: usize = 500;
 /// A defect is drawn again, harder, if more than one pixel in this many of its mask is a closed
 /// gap.
 const MAX_CLOSED: usize = 8;
+
+/// A defect is drawn again, smaller, if it covers more than this share of the picture.
+const MAX_AREA: f32 = 0.7;
 
 /// How often a defect is drawn before it is given up; the second half leaves gaps in masks open.
 const N_ATTEMPTS: u8 = 16;
@@ -85,35 +94,62 @@ pub struct Defective {
 pub struct Product {
     family: &'static Family,
     look: Look,
+    framing: Framing,
     rng: Rng,
 }
 
-/// The part of a product that one image shows.
-pub(crate) struct Piece<'a> {
-    family: &'static Family,
-    pub(crate) look: &'a Look,
-    axis: [f32; 2],
-    offset: [f32; 2],
+/// All families: those that may be trained on, then those held out.
+pub fn families() -> impl Iterator<Item = &'static Family> + Clone {
+    training::FAMILIES.iter().chain(held_out::FAMILIES)
+}
+
+/// All kinds of defect: those that may be trained on, then those held out.
+pub fn defects() -> impl Iterator<Item = &'static Defect> + Clone {
+    training::DEFECTS.iter().chain(held_out::DEFECTS)
+}
+
+/// The family of a name. Errors: `Unknown`, with the names there are.
+fn family(name: &str) -> Result<&'static Family, SurfaceError> {
+    let known = families().map(|family| family.name);
+    families()
+        .find(|known| known.name == name)
+        .ok_or_else(|| unknown("surface family", name, known))
+}
+
+/// The defect of a name. Errors: `Unknown`, with the names there are.
+fn defect(name: &str) -> Result<&'static Defect, SurfaceError> {
+    let known = defects().map(|defect| defect.name);
+    defects().find(|known| known.name == name).ok_or_else(|| unknown("defect", name, known))
 }
 
 impl Product {
     /// The member of `family` that `seed` draws. Errors: `Unknown`.
     pub fn new(family: &str, seed: u64) -> Result<Self, SurfaceError> {
-        let known = || FAMILIES.iter().map(|family| family.name);
-        let family = FAMILIES
-            .iter()
-            .find(|known| known.name == family)
-            .ok_or_else(|| unknown("surface family", family, known()))?;
+        let family = self::family(family)?;
         let rng = Rng::new(seed).fork(family.name);
         let look = Look::draw(family, &mut rng.fork("look"));
-        Ok(Self { family, look, rng })
+        let framing = Framing::draw(&mut rng.fork("framing"), family.framed);
+        Ok(Self { family, look, framing, rng })
+    }
+
+    /// The family it is a member of.
+    pub fn family(&self) -> &'static Family {
+        self.family
+    }
+
+    /// Words for its colour as pictures show it: hue, and dark or light where that stands out.
+    pub fn colours(&self) -> Vec<&'static str> {
+        let (hue, saturation, value) = hsv_of(self.look.base);
+        let saturation = if self.framing.is_grey() { 0.0 } else { saturation };
+        captions::colours(hue, saturation, value)
     }
 
     /// A picture of an undamaged piece; `image_seed` chooses the piece and the light, `light` (0 to
     /// 1) how much the light varies from picture to picture. Errors: `Size`, `Light`.
     pub fn good(&self, image_seed: u64, size: u32, light: f32) -> Result<Picture, SurfaceError> {
         let (piece, lamp) = self.stage(image_seed, size, light)?;
-        Ok(Picture { size, rgb: lamp.expose(&piece.surface(size as usize)) })
+        let camera = Camera::new(lamp, &piece.frame, size as usize);
+        Ok(Picture { size, rgb: camera.expose(&piece.surface(size as usize)) })
     }
 
     /// A picture with a defect, its undamaged twin, and the mask.
@@ -127,32 +163,32 @@ impl Product {
         size: u32,
         light: f32,
     ) -> Result<Defective, SurfaceError> {
-        let known = || DEFECTS.iter().map(|defect| defect.name);
-        let defect = DEFECTS
-            .iter()
-            .find(|known| known.name == defect)
-            .ok_or_else(|| unknown("defect", defect, known()))?;
+        let defect = self::defect(defect)?;
         if defect.needs_cells && !self.family.has_cells {
-            let suits = FAMILIES.iter().filter(|f| f.has_cells).map(|f| f.name).collect::<Vec<_>>();
+            let suits = families().filter(|f| f.has_cells).map(|f| f.name).collect::<Vec<_>>();
             let (family, defect) = (self.family.name, defect.name);
             return Err(SurfaceError::NoCells { family, defect, suits: suits.join(", ") });
         }
         let (piece, lamp) = self.stage(image_seed, size, light)?;
+        let camera = Camera::new(lamp, &piece.frame, size as usize);
         let surface = piece.surface(size as usize);
-        let clean = lamp.expose(&surface);
+        let clean = camera.expose(&surface);
         let rng = self.rng.fork(&format!("{} {image_seed}", defect.name));
+        let mut force = self.force(&mut rng.fork("force"));
         for attempt in 0..N_ATTEMPTS {
             let mut damaged = surface.clone();
-            let strength = 1.0 + 0.15 * f32::from(attempt);
             let mut rng = rng.fork(&attempt.to_string());
-            (defect.damage)(&mut rng, &piece, strength, &mut damaged);
-            let mut image = lamp.expose(&damaged);
+            (defect.damage)(&mut rng, &piece, force, &mut damaged);
+            let mut image = camera.expose(&damaged);
             let close = attempt < N_ATTEMPTS / 2;
             let (mask, n_closed) = changed(size as usize, &clean, &image, close);
             let n_masked = mask.iter().filter(|level| **level > 0).count();
             let visible = n_masked * MIN_AREA >= mask.len();
             let solid = n_closed * MAX_CLOSED <= n_masked;
-            if !visible || !solid {
+            let large = n_masked as f32 > MAX_AREA * mask.len() as f32;
+            if !visible || !solid || large {
+                force.strength *= 1.12;
+                force.size *= if large { 0.8 } else { 1.08 };
                 continue;
             }
             for ((level, new), old) in mask.iter().zip(image.chunks_mut(3)).zip(clean.chunks(3)) {
@@ -165,6 +201,20 @@ impl Product {
         }
         let (family, defect) = (self.family.name, defect.name);
         Err(SurfaceError::Invisible { family, defect, seed: image_seed })
+    }
+
+    /// How hard and how large a defect is. Training sees all from tiny and faint to gross; held-out
+    /// families keep near the plain form.
+    fn force(&self, rng: &mut Rng) -> Force {
+        if self.family.held_out {
+            return Force { strength: rng.range(0.9, 1.3), size: rng.range(0.85, 1.3) };
+        }
+        let size = match rng.unit() {
+            choice if choice < 0.15 => rng.range(0.45, 0.7),
+            choice if choice < 0.75 => rng.range(0.7, 1.3),
+            _ => rng.range(1.3, 2.2),
+        };
+        Force { strength: rng.range(0.65, 1.6), size }
     }
 
     fn stage(
@@ -186,27 +236,9 @@ impl Product {
             look: &self.look,
             axis: direction(self.look.angle + place.range(-0.006, 0.006)),
             offset: [place.range(-4000.0, 4000.0), place.range(-4000.0, 4000.0)],
+            frame: self.framing.place(&mut rng.fork("frame")),
         };
         Ok((piece, Light::draw(&mut rng.fork("light"), light)))
-    }
-}
-
-impl Piece<'_> {
-    /// The surface at a place of the picture, `0..SIDE` both ways.
-    pub(crate) fn texel(&self, p: [f32; 2], missing: Missing) -> Texel {
-        let (x, y) = (p[0] - SIDE / 2.0, p[1] - SIDE / 2.0);
-        let turned = [
-            x * self.axis[0] + y * self.axis[1] + self.offset[0],
-            y * self.axis[0] - x * self.axis[1] + self.offset[1],
-        ];
-        (self.family.shade)(self.look, turned, missing)
-    }
-
-    fn surface(&self, size: usize) -> Surface {
-        Surface::make(size, |p| {
-            let texel = self.texel(p, &[]);
-            (texel.albedo, texel.height)
-        })
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod sets;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -17,6 +19,20 @@ pub fn tree(files: &[&str]) -> (tempfile::TempDir, std::path::PathBuf) {
         let path = root.join(file);
         fs::create_dir_all(path.parent().expect("parent")).expect("folders");
         fs::write(path, file).expect("file");
+    }
+    (dir, root)
+}
+
+/// Makes a tree like [`tree`], but what is called as an image is one, of 2 x 2 pixels, and no two
+/// are alike.
+pub fn pictures(files: &[&str]) -> (tempfile::TempDir, std::path::PathBuf) {
+    let (dir, root) = tree(files);
+    for (number, file) in files.iter().enumerate() {
+        if let Ok(format) = image::ImageFormat::from_path(file) {
+            let [low, high] = (number as u16).to_le_bytes();
+            let picture = image::RgbImage::from_pixel(2, 2, image::Rgb([low, high, 7]));
+            picture.save_with_format(root.join(file), format).expect("picture");
+        }
     }
     (dir, root)
 }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use loupe_datasets::surfaces::{DEFECTS, FAMILIES, Options, make_dataset};
-use loupe_datasets::{Check, ClassCheck, Dataset, KindCheck, Layout};
+use loupe_datasets::surfaces::{Defect, Family, Options, Set, defects, families, make_dataset};
+use loupe_datasets::{Check, ClassCheck, Dataset, DatasetError, Fit, KindCheck, Layout};
 use serde_json::json;
 
 use super::text::{columns, count};
@@ -23,6 +23,9 @@ enum Action {
     /// Count what a folder holds under a layout, and say what was not understood
     Check(CheckArguments),
     /// Make a data set of procedural surfaces with defects and exact masks
+    ///
+    /// To train on, few images of many products are best: `--set training --products 60 --train 2
+    /// --good 1 --per-defect 1 --defects-per-product 4 --captions`.
     Make(MakeArguments),
 }
 
@@ -30,9 +33,9 @@ enum Action {
 struct CheckArguments {
     /// Folder of the data set
     dir: PathBuf,
-    /// Name of a layout, or path of a layout file
-    #[arg(long, default_value = "mvtec-ad", value_name = "NAME")]
-    layout: String,
+    /// Name of a layout, or path of a layout file [default: the one that fits best]
+    #[arg(long, value_name = "NAME")]
+    layout: Option<String>,
     /// A mask's pixel is anomalous above this grey value, in the place of the layout's
     #[arg(long, value_name = "GREY")]
     mask_above: Option<u8>,
@@ -45,12 +48,22 @@ struct CheckArguments {
 struct MakeArguments {
     /// Folder to make; it must be empty or not there
     dir: PathBuf,
-    /// Surfaces, one class each [default: all]
+    /// Choose from all surfaces and defects, from those that may be trained on, or from surfaces
+    /// that no training sees (with all defects)
+    #[arg(long, default_value = "all", value_name = "NAME", value_parser = Set::NAMES)]
+    set: String,
+    /// Surfaces [default: all of the set]
     #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
     families: Vec<String>,
-    /// Defects [default: all]
+    /// Defects [default: all of the set]
     #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
     defects: Vec<String>,
+    /// Products of each surface, one class each, named SURFACE_NN if there are several
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    products: usize,
+    /// So many of the defects for each product, drawn by the seed [default: all]
+    #[arg(long, value_name = "N")]
+    defects_per_product: Option<usize>,
     /// Side of the images, in pixels
     #[arg(long, default_value_t = 256)]
     size: u32,
@@ -69,6 +82,9 @@ struct MakeArguments {
     /// How much the light varies from image to image, 0 to 1
     #[arg(long, default_value_t = 0.3, value_name = "AMOUNT")]
     light: f32,
+    /// Write captions.csv (sentences for each image) and sentences.json (what they are made of)
+    #[arg(long)]
+    captions: bool,
 }
 
 pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
@@ -87,27 +103,40 @@ fn ls(common: &Common) -> Outcome {
             let mask_above = layout.mask_above;
             json!({"name": layout.name, "about": layout.about, "mask_above": mask_above})
         };
-        let named = |(name, about): (&str, &str)| json!({"name": name, "about": about});
-        let families = FAMILIES.iter().map(|family| named((family.name, family.about)));
-        let defects = DEFECTS.iter().map(|defect| named((defect.name, defect.about)));
+        let family = |family: &Family| {
+            let Family { name, about, held_out, has_cells, .. } = family;
+            json!({"name": name, "about": about, "held_out": held_out, "has_cells": has_cells})
+        };
+        let defect = |defect: &Defect| {
+            let Defect { name, about, held_out, needs_cells, .. } = defect;
+            json!({"name": name, "about": about, "held_out": held_out, "needs_cells": needs_cells})
+        };
         return print_json(&json!({
             "layouts": layouts.iter().map(layout).collect::<Vec<_>>(),
-            "families": families.collect::<Vec<_>>(),
-            "defects": defects.collect::<Vec<_>>(),
+            "families": families().map(family).collect::<Vec<_>>(),
+            "defects": defects().map(defect).collect::<Vec<_>>(),
         }));
     }
     let row = |name: &str, about: &str| vec![name.to_owned(), about.to_owned()];
-    let tables = [
-        ("layout", layouts.iter().map(|found| row(&found.name, &found.about)).collect()),
-        ("surface", FAMILIES.iter().map(|found| row(found.name, found.about)).collect()),
-        ("defect", DEFECTS.iter().map(|found| row(found.name, found.about)).collect()),
-    ];
-    let table = |(head, rows): &(&str, Vec<_>)| columns(&[head, "about"], rows, &[]);
-    print(&tables.iter().map(table).collect::<Vec<_>>().join("\n"))
+    let of_set = |name: &str, about: &str, held_out: bool| {
+        let set = if held_out { "held-out" } else { "training" };
+        vec![name.to_owned(), set.to_owned(), about.to_owned()]
+    };
+    let layouts: Vec<_> = layouts.iter().map(|found| row(&found.name, &found.about)).collect();
+    let surfaces: Vec<_> = families().map(|f| of_set(f.name, f.about, f.held_out)).collect();
+    let damages: Vec<_> = defects().map(|d| of_set(d.name, d.about, d.held_out)).collect();
+    print(
+        &[
+            columns(&["layout", "about"], &layouts, &[]),
+            columns(&["surface", "set", "about"], &surfaces, &[]),
+            columns(&["defect", "set", "about"], &damages, &[]),
+        ]
+        .join("\n"),
+    )
 }
 
 fn check(common: &Common, arguments: &CheckArguments) -> Outcome {
-    let layout = Layout::find(&arguments.layout)?;
+    let layout = layout_of(&arguments.dir, arguments.layout.as_deref())?;
     let dataset = Dataset::open(&arguments.dir, &layout, None, arguments.mask_above)?;
     let check = dataset.check(arguments.unmatched)?;
     for warning in &check.warnings {
@@ -129,6 +158,27 @@ fn check(common: &Common, arguments: &CheckArguments) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// The layout asked for, or the one that fits the folder best, which is said with the others that fit.
+fn layout_of(dir: &Path, given: Option<&str>) -> Result<Layout, DatasetError> {
+    if let Some(name) = given {
+        return Layout::find(name);
+    }
+    let fits = Layout::detect(dir)?;
+    let Some((best, others)) = fits.split_first() else {
+        // Its error says what it looked for.
+        return Layout::find("mvtec-ad");
+    };
+    let found = |fit: &Fit| {
+        let (images, masks) = (count(fit.n_images, "image"), count(fit.n_masks, "mask"));
+        format!("`{}`: {images}, {masks}", fit.layout)
+    };
+    eprintln!("layout {}", found(best));
+    for fit in others {
+        eprintln!("  fits too: {}", found(fit));
+    }
+    Layout::find(&best.layout)
 }
 
 /// Counts by class, split and kind, then what identifies the whole.
@@ -166,14 +216,18 @@ fn make(common: &Common, arguments: &MakeArguments) -> Outcome {
     let summary = make_dataset(
         &arguments.dir,
         &Options {
+            set: Set::find(&arguments.set)?,
             families: arguments.families.clone(),
             defects: arguments.defects.clone(),
+            n_products: arguments.products,
+            n_defects: arguments.defects_per_product,
             n_train: arguments.train,
             n_test_good: arguments.good,
             n_test_per_defect: arguments.per_defect,
             size: arguments.size,
             seed: arguments.seed,
             light: arguments.light,
+            captions: arguments.captions,
         },
     )?;
     if common.format == Format::Json {
@@ -188,15 +242,25 @@ fn make(common: &Common, arguments: &MakeArguments) -> Outcome {
         "{root}: {}, {}, layout mvtec-ad\nclasses: {}\n",
         count(summary.n_images, "image"),
         count(summary.n_masks, "mask"),
-        summary.classes.join(", ")
+        some(&summary.classes)
     ))?;
     if !summary.left_out.is_empty() {
         let pair = |(class, defect): &(String, String)| format!("{class}/{defect}");
         let pairs: Vec<String> = summary.left_out.iter().map(pair).collect();
-        eprintln!("note: surfaces without cells cannot have these: {}", pairs.join(", "));
+        eprintln!("note: surfaces without cells cannot have these: {}", some(&pairs));
     }
     eprintln!("run on it: {}", how_to_run(&summary.root));
     Ok(())
+}
+
+/// All names of a short list, the first of a long one.
+fn some(names: &[String]) -> String {
+    const N_SHOWN: usize = 48;
+    let shown = names.iter().take(N_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(N_SHOWN) {
+        Some(n_more @ 1..) => format!("{shown} and {n_more} more"),
+        _ => shown,
+    }
 }
 
 fn how_to_run(root: &Path) -> String {

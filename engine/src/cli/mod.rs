@@ -5,10 +5,14 @@ mod check;
 mod dataset;
 mod doctor;
 mod eval;
+mod import;
 mod inspect;
 mod predict;
 mod run;
+mod script;
 mod setup;
+mod study;
+mod sweep;
 mod text;
 mod weights;
 
@@ -97,6 +101,10 @@ pub(crate) struct Common {
 enum Command {
     /// Evaluate a pipeline on its data set: table, run folder, report
     Run(run::Arguments),
+    /// Run variants and axes of a pipeline from one file; goes on where it was stopped
+    Sweep(sweep::Arguments),
+    /// Drive runs from a rhai script
+    Script(script::Arguments),
     /// Score images as they come, one JSON line each; no data set needed
     Predict(predict::Arguments),
     /// Evaluate maps that any tool wrote, with no pipeline
@@ -109,6 +117,8 @@ enum Command {
     Schema,
     /// List the components there are, or show one with its ports and keys
     Inspect(inspect::Arguments),
+    /// Print the pipeline of an original system's command line
+    Import(import::Arguments),
     /// Look at the feature cache and tidy it
     Cache(cache::Arguments),
     /// Check a data set, or make one of procedural surfaces
@@ -141,12 +151,15 @@ fn dispatch(arguments: &Arguments) -> Outcome {
     let common = &Common { format: format(arguments), ..arguments.common.clone() };
     match &arguments.command {
         Command::Run(arguments) => run::run(common, arguments),
+        Command::Sweep(arguments) => sweep::run(common, arguments),
+        Command::Script(arguments) => script::run(common, arguments),
         Command::Predict(arguments) => predict::run(common, arguments),
         Command::Eval(arguments) => eval::run(common, arguments),
         Command::Check(arguments) => check::run(common, arguments),
         Command::Graph(graph) => check::graph(common, graph, arguments.format),
         Command::Schema => check::schema(common),
         Command::Inspect(arguments) => inspect::run(common, arguments),
+        Command::Import(arguments) => import::run(common, arguments),
         Command::Cache(arguments) => cache::run(common, arguments),
         Command::Dataset(arguments) => dataset::run(common, arguments),
         Command::Weights(arguments) => weights::run(common, arguments),

@@ -1,22 +1,16 @@
 //! `loupe run`: every class of the pipeline's data set, for each number of shots and each seed.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use loupe_datasets::Dataset;
-
+use super::study::{Keep, Study, StudyOptions};
 use super::{Common, Exit, Format, Outcome, parse_list, parse_set, print, print_json, setup};
-use crate::data;
-use crate::experiment::{Cell, CellResult, Watch, facts, run_cell};
+use crate::experiment::CellResult;
 use crate::files::write_whole;
-use crate::metrics::{ClassMetrics, Protocol, format_table, mean_over_classes};
-use crate::pipeline::model::{Pipeline, References};
+use crate::metrics::{ClassMetrics, format_table, mean_over_classes};
+use crate::pipeline::model::References;
 use crate::pipeline::show;
-use crate::plugin::Loader;
-use crate::report::{PictureOptions, RunFolder, SummaryCell, summary_table};
-use crate::run::{Engine, Options, hex};
+use crate::report::{SummaryCell, summary_table};
+use crate::run::hex;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -68,13 +62,21 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     if arguments.show_config {
         return print(&show::show_config(&pipeline));
     }
-    let study = Study::open(common, arguments, &pipeline, &loader)?;
-    let cells = study.cells(arguments);
+    let options = StudyOptions {
+        classes: &arguments.classes,
+        no_cache: arguments.no_cache,
+        cancel: setup::interrupt_flag()?,
+    };
+    let study = Study::open(common, &options, &arguments.pipeline, &pipeline, &loader)?;
+    let command = Command { name: stem(&arguments.pipeline), study, arguments };
+    let list = |list: &'_ Option<List>| list.as_ref().map(|list| list.0.clone());
+    let (shots, seeds) = (list(&arguments.shots), list(&arguments.seeds));
+    let cells = command.study.cells(shots.as_deref(), seeds.as_deref());
     let several = cells.len() > 1;
     let mut summaries = Vec::new();
     let mut n_failed = 0;
     for references in cells {
-        let (result, path) = match study.cell(&references, arguments, several) {
+        let (result, path) = match command.cell(&references, several) {
             Ok(done) => done,
             // One cell that fails does not lose the others.
             Err(Exit::Failed(error)) if several => {
@@ -86,98 +88,29 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
             Err(exit) => return Err(exit),
         };
         let rows = result.rows.clone();
-        study.say(common, &result, &path, several)?;
+        command.say(common, &result, &path, several)?;
         if result.interrupted {
             return Err(Exit::Interrupted);
         }
         summaries.push(SummaryCell { shots: references.shots, seed: references.seed, rows });
     }
     if several {
-        study.summarise(common, arguments, &summaries)?;
+        command.summarise(common, &summaries)?;
     }
     if n_failed > 0 { Err(Exit::SomeFailed) } else { Ok(()) }
 }
 
-/// What the cells of one command share.
-struct Study<'a> {
+/// One command: a study, and where its cells go.
+struct Command<'a> {
     name: String,
-    pipeline: &'a Pipeline,
-    loader: &'a Loader,
-    engine: Engine<'a>,
-    dataset: Dataset,
-    protocols: Vec<&'static Protocol>,
+    study: Study<'a>,
+    arguments: &'a Arguments,
 }
 
-impl<'a> Study<'a> {
-    fn open(
-        common: &Common,
-        arguments: &Arguments,
-        pipeline: &'a Pipeline,
-        loader: &'a Loader,
-    ) -> Result<Study<'a>, Exit> {
-        let Some(described) = &pipeline.data else {
-            return Err(Exit::Failed(anyhow!(
-                "`{}` has no [data]: `run` needs a data set; `loupe predict` scores images without one",
-                arguments.pipeline.display()
-            )));
-        };
-        let mut described = described.clone();
-        if !arguments.classes.is_empty() {
-            described.classes = Some(arguments.classes.clone());
-        }
-        let dataset = data::open(&described)?;
-        for warning in &dataset.warnings {
-            eprintln!("warning: {warning}");
-        }
-        let names: Vec<&str> = match pipeline.protocols.is_empty() {
-            true => vec!["native"],
-            false => pipeline.protocols.iter().map(String::as_str).collect(),
-        };
-        let cache_dir = (!arguments.no_cache).then(|| setup::cache_dir(common)).transpose()?;
-        let options =
-            Options { cache_dir, cancel: setup::interrupt_flag()?, verbose: common.verbose };
-        Ok(Study {
-            name: stem(&arguments.pipeline),
-            engine: Engine::new(pipeline, loader, options)?,
-            pipeline,
-            loader,
-            dataset,
-            protocols: names.into_iter().filter_map(Protocol::find).collect(),
-        })
-    }
-
-    /// Shots times seeds; what is not given is the pipeline's.
-    fn cells(&self, arguments: &Arguments) -> Vec<References> {
-        let base = match &self.pipeline.data {
-            Some(data) => data.references.clone(),
-            None => return Vec::new(),
-        };
-        let list =
-            |list: &Option<List>, one: u64| list.as_ref().map_or(vec![one], |list| list.0.clone());
-        let mut seeds = list(&arguments.seeds, base.seed);
-        if matches!(base.select.as_str(), "first" | "manifest") && seeds.len() > 1 {
-            eprintln!(
-                "note: `select = \"{}\"` takes the same references whatever the seed; one seed is run",
-                base.select
-            );
-            seeds.truncate(1);
-        }
-        let mut cells = Vec::new();
-        for shots in list(&arguments.shots, base.shots as u64) {
-            let with =
-                |seed: &u64| References { shots: shots as usize, seed: *seed, ..base.clone() };
-            cells.extend(seeds.iter().map(with));
-        }
-        cells
-    }
-
-    fn cell(
-        &self,
-        references: &References,
-        arguments: &Arguments,
-        several: bool,
-    ) -> Result<(CellResult, PathBuf), Exit> {
-        // What was changed on the command line gets a folder of its own.
+impl Command<'_> {
+    /// Runs a cell. What was changed on the command line gets a folder of its own.
+    fn cell(&self, references: &References, several: bool) -> Result<(CellResult, PathBuf), Exit> {
+        let arguments = self.arguments;
         let changed = match arguments.sets.is_empty() && arguments.classes.is_empty() {
             true => String::new(),
             false => {
@@ -192,27 +125,11 @@ impl<'a> Study<'a> {
             (Some(out), true) => out.join(&label),
             (None, _) => Path::new("runs").join(&label),
         };
-        let cell = Cell {
-            engine: &self.engine,
-            dataset: &self.dataset,
-            references: references.clone(),
-            protocols: self.protocols.clone(),
+        let keep = Keep {
             full_maps: arguments.save.contains(&Save::Maps),
+            overlays: arguments.save.contains(&Save::Overlays),
         };
-        let facts = facts(&label, &cell, self.loader)?;
-        let mut folder = RunFolder::create(&path, &facts, &self.pipeline.resolved)?;
-        folder.set_pictures(PictureOptions {
-            mask_above: self.dataset.mask_above,
-            all_overlays: arguments.save.contains(&Save::Overlays),
-        });
-        let mut bar = Bar::new();
-        let result = run_cell(&cell, &mut folder, &mut bar)?;
-        bar.0.finish_and_clear();
-        folder.finish(!result.interrupted)?;
-        for warning in self.engine.warnings() {
-            eprintln!("warning: {warning}");
-        }
-        Ok((result, path))
+        Ok((self.study.run(references, &label, &path, keep)?, path))
     }
 
     fn say(&self, common: &Common, result: &CellResult, path: &Path, several: bool) -> Outcome {
@@ -224,7 +141,7 @@ impl<'a> Study<'a> {
         let tables: Vec<Vec<ClassMetrics>> = result.rows.iter().map(table).collect();
         match (common.format, several) {
             (Format::Table, false) => {
-                print(&format!("setting: {}\n", self.setting()))?;
+                print(&format!("setting: {}\n", self.study.setting()))?;
                 for rows in tables.iter().filter(|rows| !rows.is_empty()) {
                     print(&format!("{}\n", format_table(rows)))?;
                 }
@@ -241,23 +158,18 @@ impl<'a> Study<'a> {
     }
 
     /// Mean and spread over the cells, printed and written beside their folders.
-    fn summarise(&self, common: &Common, arguments: &Arguments, cells: &[SummaryCell]) -> Outcome {
+    fn summarise(&self, common: &Common, cells: &[SummaryCell]) -> Outcome {
         let summary = summary_table(cells);
-        let folder = arguments.out.clone().unwrap_or_else(|| PathBuf::from("runs"));
+        let folder = self.arguments.out.clone().unwrap_or_else(|| PathBuf::from("runs"));
         let file = |end: &str| folder.join(format!("{}-summary.{end}", self.name));
         write_whole(&file("csv"), summary.csv.as_bytes())?;
         write_whole(&file("json"), format!("{:#}\n", summary.json).as_bytes())?;
         match common.format {
-            Format::Table => print(&format!("setting: {}\n{}", self.setting(), summary.text))?,
+            Format::Table => print(&format!("setting: {}\n{}", self.study.setting(), summary.text))?,
             Format::Json => print_json(&summary.json)?,
         }
         eprintln!("wrote {}", file("csv").display());
         Ok(())
-    }
-
-    fn setting(&self) -> String {
-        let word = serde_json::to_value(self.pipeline.setting);
-        word.ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
     }
 }
 
@@ -271,32 +183,4 @@ fn with_mean(rows: &[ClassMetrics]) -> Vec<ClassMetrics> {
 
 fn stem(path: &Path) -> String {
     path.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned())
-}
-
-/// A bar on a terminal, silence elsewhere.
-struct Bar(ProgressBar);
-
-impl Bar {
-    fn new() -> Bar {
-        let bar = ProgressBar::new(0);
-        if !std::io::stderr().is_terminal() {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-        }
-        if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len} {eta}") {
-            bar.set_style(style);
-        }
-        Bar(bar)
-    }
-}
-
-impl Watch for Bar {
-    fn class(&mut self, class: &str, n_images: usize) {
-        self.0.set_message(class.to_owned());
-        self.0.set_length(n_images as u64);
-        self.0.set_position(0);
-    }
-
-    fn image(&mut self) {
-        self.0.inc(1);
-    }
 }

@@ -18,6 +18,7 @@ use crate::image::{ImageError, Mask, decode_mask};
 use crate::metrics::{ClassMetrics, DEFAULT_LIMITS, Protocol};
 use crate::pipeline::model::References;
 use crate::plugin::Tensor;
+use crate::predict::score_of;
 use crate::report::{ReportError, RunFolder};
 use crate::run::{ClassRun, Engine, Image, RunError, Scored, hex};
 
@@ -139,11 +140,7 @@ fn run_class(
             Some(map) if masked => {
                 measure(cell, &class.name, sample, image, &scored, map, &mut evaluator)?;
             }
-            _ => evaluator.push_score(
-                &sample.name,
-                score(&scored, map.as_ref()),
-                sample.anomalous,
-            )?,
+            _ => evaluator.push_score(&sample.name, score(&scored), sample.anomalous)?,
         }
         let map =
             map.map(|map| save(cell, folder, &class.name, sample, image, &map)).transpose()?;
@@ -219,8 +216,7 @@ fn measure(
         }
     };
     let prepared = evaluator.prepare(&sample.name, map, mask, native)?;
-    let score = score(scored, Some(map));
-    Ok(evaluator.push(&sample.name, score, sample.anomalous, prepared)?)
+    Ok(evaluator.push(&sample.name, score(scored), sample.anomalous, prepared)?)
 }
 
 /// Whether one is the other scaled, up to the rounding of a side.
@@ -250,10 +246,9 @@ fn save(
     Ok(folder.save_map(class, &sample.name, size, &full)?)
 }
 
-/// The image's score; a pipeline without one is judged by the maximum of its map.
-fn score(scored: &Scored, map: Option<&AnomalyMap>) -> f64 {
-    let peak = |map: &AnomalyMap| map.pixels.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    scored.anomaly_score.or(map.map(peak).map(f64::from)).unwrap_or(f64::NAN)
+/// What has neither score nor map is refused by the metrics, with the image's name.
+fn score(scored: &Scored) -> f64 {
+    score_of(scored).unwrap_or(f64::NAN)
 }
 
 type Decoded = Result<Mask, ImageError>;

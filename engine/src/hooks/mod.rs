@@ -10,6 +10,7 @@ mod convert;
 mod methods;
 mod names;
 mod place;
+mod script;
 mod tensor;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use rhai::{
 use serde_json::Value;
 
 pub use place::Place;
+pub use script::{Asked, Ran, ScriptError, Studies, run_script};
 pub use tensor::Tensor;
 
 use convert::{to_dynamic, to_json};

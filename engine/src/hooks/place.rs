@@ -69,13 +69,13 @@ pub(super) fn innermost(error: EvalAltResult, called: &str) -> (String, Position
             payload.to_string()
         }
         EvalAltResult::ErrorTooManyOperations(_) => {
-            "the hook exceeds its limit of operations".to_owned()
+            "the script exceeds its limit of operations".to_owned()
         }
         EvalAltResult::ErrorStackOverflow(_) => {
-            "the hook exceeds its limit of nested calls".to_owned()
+            "the script exceeds its limit of nested calls".to_owned()
         }
         EvalAltResult::ErrorDataTooLarge(what, _) => {
-            format!("the hook exceeds its limit of memory: {what}")
+            format!("the script exceeds its limit of memory: {what}")
         }
         other => other.to_string(),
     };

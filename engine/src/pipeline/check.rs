@@ -228,8 +228,9 @@ impl Checker<'_> {
         match self.node(key).and_then(|node| Some((node.at, node.as_str()?))) {
             Some((at, text)) => {
                 let path = self.path(key, text);
-                // A file per class is looked for when the classes are known.
-                if !text.contains("{class}") && !path.is_file() {
+                // A file per class or number of shots is looked for when those are known.
+                let is_pattern = ["{class}", "{shots}"].iter().any(|part| text.contains(part));
+                if !is_pattern && !path.is_file() {
                     let message = format!("there is no manifest `{}`", path.display());
                     self.report.push(Diagnostic::error(at, message));
                 }

@@ -49,7 +49,7 @@ pub struct References {
     /// Anomalous reference images, with their masks.
     pub anomalous: usize,
     pub seed: u64,
-    /// `seeded`, `first`, `torch` or `manifest`.
+    /// `seeded`, `first`, `torch`, `torch-lmfa` or `manifest`.
     pub select: String,
     pub manifest: Option<PathBuf>,
 }

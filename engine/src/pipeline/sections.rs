@@ -35,7 +35,7 @@ pub fn data() -> Json {
                     "seed": {"type": "integer", "minimum": 0, "default": 0,
                         "description": "Seed of their choice."},
                     "select": {"type": "string", "default": "seeded",
-                        "enum": ["seeded", "first", "torch", "manifest"],
+                        "enum": ["seeded", "first", "torch", "torch-lmfa", "manifest"],
                         "description": "How they are chosen."},
                     "manifest": {"type": "string",
                         "description": "File that lists them, for select = \"manifest\"."},

@@ -21,7 +21,8 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use folder::{PictureOptions, RunFolder};
-pub use summary::{Summary, SummaryCell, summary_table};
+pub use summary::{Summary, SummaryCell, plus_minus, summary_table};
+pub use tables::{json_number, metric_title, number};
 pub use toml_text::as_toml;
 
 use crate::files::WriteError;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
-use super::tables::{json_number, number, title};
+use super::tables::{json_number, metric_title, number};
 use crate::files::csv_field;
 use crate::metrics::{ClassMetrics, Spread, Value, mean_over_classes, spread_over_seeds};
 
@@ -103,11 +103,7 @@ fn mean_of(rows: &[ClassMetrics], n_classes: usize) -> Option<ClassMetrics> {
 fn as_text(protocol: &str, lines: &[Line]) -> String {
     let names = columns(lines);
     let mut table = vec![vec!["shots".to_owned(), "class".to_owned(), "seeds".to_owned()]];
-    let heading = |name: &&str| {
-        let (level, metric) = title(name);
-        format!("{level} {metric}").trim().to_owned()
-    };
-    table[0].extend(names.iter().map(heading));
+    table[0].extend(names.iter().map(|name| metric_title(name)));
     for line in lines {
         let spread = |name: &&str| line.values.iter().find(|value| value.0 == **name);
         let mut row = vec![line.shots.to_string(), line.class.clone(), line.n_seeds.to_string()];
@@ -136,7 +132,7 @@ fn as_text(protocol: &str, lines: &[Line]) -> String {
 }
 
 /// `88.1 ± 1.2`; one seed has no spread.
-fn plus_minus(spread: &Spread) -> String {
+pub fn plus_minus(spread: &Spread) -> String {
     match (spread.mean.get(), spread.std.get()) {
         (Some(mean), Some(std)) => format!("{:.1} ± {:.1}", mean * 100.0, std * 100.0),
         (Some(mean), None) => format!("{:.1}", mean * 100.0),

@@ -154,6 +154,12 @@ pub fn title(name: &str) -> (&str, String) {
     (level, known.to_owned())
 }
 
+/// `pixel AUPRO@0.3`: the heading of a column.
+pub fn metric_title(name: &str) -> String {
+    let (level, metric) = title(name);
+    format!("{level} {metric}").trim().to_owned()
+}
+
 fn images(
     records: &[ClassRecord],
 ) -> impl Iterator<Item = (&ClassRecord, &crate::experiment::ImageRecord)> {

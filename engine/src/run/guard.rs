@@ -196,8 +196,20 @@ fn dim(probe: &Probe<'_>, name: &str, label: Label) -> usize {
         ("b", ..) => 1,
         ("h" | "w", ..) => label.size.map_or(probe.side, |size| size as usize),
         ("c" | "d", ..) => WIDTH,
+        ("t", ..) => n_tokens(probe).unwrap_or(probe.side),
         _ => probe.side,
     }
+}
+
+/// Tokens of the stream at the tap that a fusion stands on, for an image of the size of its first call. `None` if the
+/// encoder does not tell its patches.
+fn n_tokens(probe: &Probe<'_>) -> Option<usize> {
+    let stages = &probe.engine.pipeline.stages;
+    let facts = &stages[stages[probe.stage].taps.as_ref()?.encoder].facts.all;
+    let fact = |name: &str| facts.get(name)?.as_u64().and_then(|fact| usize::try_from(fact).ok());
+    let size = probe.engine.wiring[probe.stage].runs.first()?.label.size?;
+    let side = (size as usize).checked_div(fact("patch_size")?)?;
+    side.checked_mul(side)?.checked_add(fact("n_prefix")?)
 }
 
 fn sentences() -> Vec<Sentence> {

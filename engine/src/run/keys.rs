@@ -63,6 +63,10 @@ pub(super) fn stage_key(
             *path = hex(&file_digest(Path::new(path.as_str()))?);
         }
     }
+    // What is built into a component has a name and no path: the digests that it tells stand for it.
+    if let Some(embedded) = stage.facts.all.get("embedded") {
+        key = key.json("embedded", embedded);
+    }
     if let Some(taps) = &stage.taps {
         key = key.json("taps", &json(&taps.at));
     }

@@ -185,6 +185,20 @@ fn selectors_keep_the_order_they_name() {
 }
 
 #[test]
+fn a_key_knows_what_is_built_into_a_component() {
+    let key = |facts: Value| {
+        let mut pipeline = pipeline(Select::default(), SIZES.to_vec());
+        pipeline.stages[1].facts.all = facts;
+        stage_key(&pipeline.stages[1], &catalog(1, 0), None, Some(Dtype::F32), 0).unwrap()
+    };
+    let embedded = |digest: &str| key(json!({"embedded": {"starter": digest}, "dims": {"c": 8}}));
+    assert_eq!(embedded("1f"), embedded("1f"));
+    assert_ne!(embedded("1f"), embedded("2e"), "other weights under the same name");
+    assert_ne!(embedded("1f"), key(json!({"dims": {"c": 8}})));
+    assert_eq!(key(json!({"dims": {"c": 8}})), key(Value::Null), "sizes follow from the config");
+}
+
+#[test]
 fn a_key_knows_revision_and_config_and_under_revision_0_the_build() {
     let pipeline = pipeline(Select::default(), SIZES.to_vec());
     let key = |revision, binary| {

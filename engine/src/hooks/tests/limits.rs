@@ -13,7 +13,7 @@ fn operations_are_counted() {
     let limits = Limits { n_operations: 1000, ..Limits::default() };
     assert_eq!(
         stopped("fn after_map(t) {\n  loop { t; }\n}", limits),
-        "hooks.rhai:1:4: in `after_map`: the hook exceeds its limit of operations\n\
+        "hooks.rhai:1:4: in `after_map`: the script exceeds its limit of operations\n\
          1 | fn after_map(t) {\n  |    ^"
     );
 }
@@ -36,7 +36,7 @@ fn calls_nest_only_so_deep() {
     let error = stopped("fn f(x) {\n  f(x)\n}\nfn after_map(t) { f(t) }", Limits::default());
     assert!(
         error.starts_with(
-            "hooks.rhai:4:4: in `after_map`: the hook exceeds its limit of nested calls"
+            "hooks.rhai:4:4: in `after_map`: the script exceeds its limit of nested calls"
         ),
         "{error}"
     );

@@ -1,12 +1,8 @@
 //! Families made of single cells, any of which may be missing.
 
-use super::draw::{blend, tone};
-use super::families::{Look, Missing, Texel};
-use super::noise::{cell, fractal, lerp, smoothstep, value};
-
-fn texel(albedo: [f32; 3], height: f32, cell: [i32; 2]) -> Texel {
-    Texel { albedo, height, cell: Some(cell) }
-}
+use crate::surfaces::draw::{blend, tone};
+use crate::surfaces::kinds::{Look, Missing, Texel};
+use crate::surfaces::noise::{cell, fractal, lerp, smoothstep, value};
 
 /// Round wires crossing; a missing opening is clogged.
 pub(crate) fn wire_mesh(look: &Look, p: [f32; 2], missing: Missing) -> Texel {
@@ -23,16 +19,16 @@ pub(crate) fn wire_mesh(look: &Look, p: [f32; 2], missing: Missing) -> Texel {
     let fine = value(look.seed ^ 1, p[0] * 0.7, p[1] * 0.7);
     if wire > 0.0 {
         let light = 0.55 + 0.5 * wire.sqrt() + 0.06 * fine;
-        return texel(tone(look.base, light), s * 0.16 * wire.sqrt() * look.relief, id);
+        return Texel::of_cell(tone(look.base, light), s * 0.16 * wire.sqrt() * look.relief, id);
     }
     if missing.contains(&id) {
         let lump = fractal(look.seed ^ 2, p[0] * 0.25, p[1] * 0.25, 2);
         let albedo = tone(look.base, 0.72 + 0.12 * lump + 0.06 * fine);
-        return texel(albedo, s * 0.08 + 0.5 * lump, id);
+        return Texel::of_cell(albedo, s * 0.08 + 0.5 * lump, id);
     }
     let edge = smoothstep(0.0, 0.2, 0.5 - half - du.max(dv));
     let cloud = fractal(look.seed ^ 3, p[0] * 0.05, p[1] * 0.05, 2);
-    texel(tone(look.ground, 0.6 + 0.4 * edge + 0.15 * cloud + 0.1 * fine), -0.05 * s, id)
+    Texel::of_cell(tone(look.ground, 0.6 + 0.4 * edge + 0.15 * cloud + 0.1 * fine), -0.05 * s, id)
 }
 
 /// Round holes in staggered rows; a missing hole was never punched.
@@ -44,12 +40,12 @@ pub(crate) fn perforated_plate(look: &Look, p: [f32; 2], missing: Missing) -> Te
     let cloud = fractal(look.seed ^ 1, p[0] * 0.03, p[1] * 0.03, 2);
     let metal = tone(look.base, 1.0 + 0.05 * streak * look.contrast + 0.05 * cloud);
     if missing.contains(&id) {
-        return texel(metal, 0.0, id);
+        return Texel::of_cell(metal, 0.0, id);
     }
     let hole = 1.0 - smoothstep(radius - 0.03, radius + 0.03, distance);
     let depth = tone(look.ground, 0.7 + 0.5 * smoothstep(0.0, radius, dy + 0.1));
     let dip = smoothstep(radius + 0.1, radius - 0.02, distance);
-    texel(blend(metal, depth, hole), -0.09 * look.scale * dip * look.relief, id)
+    Texel::of_cell(blend(metal, depth, hole), -0.09 * look.scale * dip * look.relief, id)
 }
 
 /// Ink dots on paper; a missing dot was not printed.
@@ -62,11 +58,15 @@ pub(crate) fn printed_dots(look: &Look, p: [f32; 2], missing: Missing) -> Texel 
     let cloud = fractal(look.seed ^ 2, p[0] * 0.02, p[1] * 0.02, 2);
     let paper = tone(look.base, 1.0 + 0.05 * fibre * look.contrast + 0.03 * cloud);
     if missing.contains(&id) {
-        return texel(paper, 0.1 * fibre, id);
+        return Texel::of_cell(paper, 0.1 * fibre, id);
     }
     let ink = 1.0 - smoothstep(radius - 0.04, radius + 0.04, distance);
     let strength = 0.9 + 0.1 * cell(look.seed ^ 3, id[0], id[1]) - 0.08 * fibre.max(0.0);
-    texel(blend(paper, tone(look.second, 1.0 + 0.06 * fibre), ink * strength), 0.1 * fibre, id)
+    Texel::of_cell(
+        blend(paper, tone(look.second, 1.0 + 0.06 * fibre), ink * strength),
+        0.1 * fibre,
+        id,
+    )
 }
 
 /// Which of the points of a staggered lattice is nearest, and the way to it in cells.
@@ -86,37 +86,6 @@ pub(crate) fn square_tiles(look: &Look, p: [f32; 2], missing: Missing) -> Texel 
     tile(look, p, id, du.min(dv) * look.scale, missing)
 }
 
-/// Hexagonal tiles: the nearest centre of two interleaved rectangular lattices.
-pub(crate) fn hex_tiles(look: &Look, p: [f32; 2], missing: Missing) -> Texel {
-    let s = look.scale;
-    let (w, h) = (s, s * 1.732);
-    let nearest = |shift: f32| {
-        let (i, j) = ((p[0] / w + shift + 0.5).floor(), (p[1] / h + shift + 0.5).floor());
-        (i, j, p[0] - (i - shift) * w, p[1] - (j - shift) * h)
-    };
-    let (a, b) = (nearest(0.0), nearest(0.5));
-    let even = a.2 * a.2 + a.3 * a.3 <= b.2 * b.2 + b.3 * b.3;
-    let (i, j, dx, dy) = if even { a } else { b };
-    let id = [2 * i as i32 + i32::from(!even), 2 * j as i32 + i32::from(!even)];
-    let (x, y) = (dx.abs(), dy.abs());
-    let inside = s / 2.0 - x.max(0.5 * x + 0.866 * y);
-    tile(look, p, id, inside, missing)
-}
-
-/// Bricks in running bond.
-pub(crate) fn brick(look: &Look, p: [f32; 2], missing: Missing) -> Texel {
-    let (w, h) = (look.scale * 2.1, look.scale);
-    let v = p[1] / h;
-    let row = v.floor() as i32;
-    let u = p[0] / w + if row & 1 == 0 { 0.0 } else { 0.5 };
-    let id = [u.floor() as i32, row];
-    let rough = 0.7 * value(look.seed ^ 8, p[0] * 0.3, p[1] * 0.3);
-    let du = (0.5 - (u - u.floor() - 0.5).abs()) * w;
-    let dv = (0.5 - (v - v.floor() - 0.5).abs()) * h;
-    let coarse = Look { contrast: look.contrast * 2.2, ..look.clone() };
-    tile(&coarse, p, id, du.min(dv) + rough - 0.4, missing)
-}
-
 /// A tile by the distance to its edge: joint, bevel, face.
 fn tile(look: &Look, p: [f32; 2], id: [i32; 2], inside: f32, missing: Missing) -> Texel {
     let fine = value(look.seed ^ 1, p[0] * 0.8, p[1] * 0.8);
@@ -125,7 +94,7 @@ fn tile(look: &Look, p: [f32; 2], id: [i32; 2], inside: f32, missing: Missing) -
     let bed = tone(look.ground, 1.0 + 0.12 * lump + 0.1 * fine);
     if missing.contains(&id) {
         let deep = smoothstep(joint, joint + 2.5, inside);
-        return texel(tone(bed, 1.0 - 0.3 * deep), -2.0 * deep + 0.6 * lump, id);
+        return Texel::of_cell(tone(bed, 1.0 - 0.3 * deep), -2.0 * deep + 0.6 * lump, id);
     }
     let own = cell(look.seed ^ 3, id[0], id[1]);
     let face = blend(look.base, look.second, own);
@@ -134,5 +103,5 @@ fn tile(look: &Look, p: [f32; 2], id: [i32; 2], inside: f32, missing: Missing) -
     let rise = smoothstep(joint, joint + 1.2, inside);
     let bevel = smoothstep(joint, joint + 3.0, inside) * 0.9 * look.relief;
     let height = bevel + 0.15 * (look.contrast - 0.7) * lump;
-    texel(blend(bed, tone(face, light), rise), height, id)
+    Texel::of_cell(blend(bed, tone(face, light), rise), height, id)
 }

@@ -1,12 +1,8 @@
-//! Families without single cells: cloth, metal, wood, stone, leather, rubber, plaster, carpet.
+//! Plain textures: cloth, metal, wood, stone, leather, rubber, plaster.
 
-use super::draw::{blend, tone};
-use super::families::{Look, Missing, Texel};
-use super::noise::{cell, fractal, lerp, scattered, sin_turns, smoothstep, value};
-
-fn texel(albedo: [f32; 3], height: f32) -> Texel {
-    Texel { albedo, height, cell: None }
-}
+use crate::surfaces::draw::{blend, tone};
+use crate::surfaces::kinds::{Look, Missing, Texel};
+use crate::surfaces::noise::{cell, fractal, lerp, scattered, sin_turns, smoothstep, value};
 
 /// Threads over and under each other, one square a crossing.
 pub(crate) fn woven(look: &Look, p: [f32; 2], _missing: Missing) -> Texel {
@@ -24,7 +20,7 @@ pub(crate) fn woven(look: &Look, p: [f32; 2], _missing: Missing) -> Texel {
     let fuzz = value(look.seed ^ 3, p[0] * 0.9, p[1] * 0.9);
     let own = cell(look.seed ^ 5, thread, 0) - 0.5;
     let light = 0.55 + 0.5 * profile + 0.16 * own + 0.05 * strand + 0.08 * fuzz * look.contrast;
-    texel(tone(colour, light), profile * look.scale * 0.16 * look.relief)
+    Texel::plain(tone(colour, light), profile * look.scale * 0.16 * look.relief)
 }
 
 /// Streaks of many widths along one direction, under a slow change of sheen.
@@ -34,7 +30,7 @@ pub(crate) fn brushed_metal(look: &Look, p: [f32; 2], _missing: Missing) -> Texe
     let broad = value(look.seed ^ 2, x * 0.006, y * 0.25);
     let sheen = fractal(look.seed ^ 3, x * 0.012, y * 0.02, 2);
     let light = 1.0 + (0.085 * fine + 0.05 * broad) * look.contrast + 0.06 * sheen;
-    texel(tone(look.base, light), 0.05 * fine)
+    Texel::plain(tone(look.base, light), 0.05 * fine)
 }
 
 /// Year rings cut lengthwise, with fibres and pores.
@@ -49,7 +45,7 @@ pub(crate) fn wood_grain(look: &Look, p: [f32; 2], _missing: Missing) -> Texel {
     let pore = smoothstep(0.55, 0.8, value(look.seed ^ 4, p[0] * 0.09, p[1] * 0.75));
     let colour = blend(look.base, look.second, late * (0.45 + 0.5 * year) * look.contrast.min(1.1));
     let light = 1.0 + 0.07 * fibre + 0.05 * fine - 0.28 * pore;
-    texel(tone(colour, light), 0.12 * fibre - 0.3 * pore)
+    Texel::plain(tone(colour, light), 0.12 * fibre - 0.3 * pore)
 }
 
 /// Grains of three minerals, polished flat.
@@ -67,7 +63,7 @@ pub(crate) fn granite(look: &Look, p: [f32; 2], _missing: Missing) -> Texel {
     let cloud = fractal(look.seed ^ 2, p[0] * 0.04, p[1] * 0.04, 2);
     let fine = value(look.seed ^ 3, p[0] * 0.8, p[1] * 0.8);
     let mixed = blend(look.base, colour, 0.35 + 0.55 * inside);
-    texel(tone(mixed, 1.0 + 0.06 * cloud + 0.07 * fine * look.contrast), 0.03 * fine)
+    Texel::plain(tone(mixed, 1.0 + 0.06 * cloud + 0.07 * fine * look.contrast), 0.03 * fine)
 }
 
 /// Pebbled grain between fine creases.
@@ -82,7 +78,10 @@ pub(crate) fn leather(look: &Look, p: [f32; 2], _missing: Missing) -> Texel {
     let fine = value(look.seed ^ 3, p[0] * 0.7, p[1] * 0.7);
     let colour = blend(look.ground, look.base, 0.25 + 0.75 * swell);
     let light = 1.0 + 0.08 * (owner - 0.5) + 0.07 * cloud + 0.05 * fine;
-    texel(tone(colour, light), (0.16 * s * swell - 0.05 * s * first) * look.relief + 0.05 * fine)
+    Texel::plain(
+        tone(colour, light),
+        (0.16 * s * swell - 0.05 * s * first) * look.relief + 0.05 * fine,
+    )
 }
 
 /// Rounded ribs with matt grain.
@@ -96,7 +95,7 @@ pub(crate) fn ribbed_rubber(look: &Look, p: [f32; 2], _missing: Missing) -> Texe
     let cloud = fractal(look.seed ^ 2, p[0] * 0.03, p[1] * 0.03, 2);
     let colour = blend(look.ground, look.base, 0.2 + 0.8 * profile);
     let light = 1.0 + 0.1 * fine * look.contrast + 0.06 * cloud;
-    texel(tone(colour, light), 0.14 * look.scale * profile * look.relief + 0.12 * fine)
+    Texel::plain(tone(colour, light), 0.14 * look.scale * profile * look.relief + 0.12 * fine)
 }
 
 /// Trowelled lumps and pits.
@@ -106,17 +105,5 @@ pub(crate) fn plaster(look: &Look, p: [f32; 2], _missing: Missing) -> Texel {
     let cloud = fractal(look.seed ^ 1, p[0] * 0.02, p[1] * 0.02, 2);
     let pit = smoothstep(0.5, 0.75, value(look.seed ^ 2, p[0] * 0.45, p[1] * 0.45));
     let light = 1.0 + 0.05 * cloud + 0.06 * lumps - 0.14 * pit;
-    texel(tone(look.base, light), (1.1 * lumps - 0.5 * pit) * look.relief)
-}
-
-/// Dense tufts of two yarns.
-pub(crate) fn carpet(look: &Look, p: [f32; 2], _missing: Missing) -> Texel {
-    let s = look.scale * 0.45;
-    let (first, _, owner) = scattered(look.seed, p[0] / s, p[1] / s);
-    let tuft = 1.0 - smoothstep(0.1, 0.85, first);
-    let cloud = fractal(look.seed ^ 1, p[0] * 0.03, p[1] * 0.03, 2);
-    let fine = value(look.seed ^ 2, p[0] * 1.1, p[1] * 1.1);
-    let colour = if owner < 0.65 { look.base } else { look.second };
-    let light = 0.5 + 0.5 * tuft + 0.2 * (owner - 0.5) + 0.07 * cloud + 0.08 * fine;
-    texel(tone(colour, light), 0.22 * s * tuft * look.relief)
+    Texel::plain(tone(look.base, light), (1.1 * lumps - 0.5 * pit) * look.relief)
 }

@@ -1,0 +1,64 @@
+//! `loupe import`: a command line of an original system as a pipeline.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde_json::json;
+
+use super::{Common, Format, Outcome, print, print_json};
+use crate::files::write_whole;
+use crate::import::fade;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Whose command line it is
+    system: System,
+    /// Write the pipeline to this file, and its hooks beside it
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The command line, after `--`
+    #[arg(last = true, value_name = "ARGS")]
+    words: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum System {
+    /// run_fade.py of FADE
+    Fade,
+    /// run_fade.py of CLIP-LMFA
+    ClipLmfa,
+}
+
+pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
+    let system = match arguments.system {
+        System::Fade => fade::System::Fade,
+        System::ClipLmfa => fade::System::ClipLmfa,
+    };
+    let made = fade::import(system, &arguments.words)?;
+    for note in &made.notes {
+        eprintln!("note: {note}");
+    }
+    let file = arguments.out.clone();
+    match (&file, common.format) {
+        (Some(file), _) => {
+            write_whole(file, made.pipeline.as_bytes())?;
+            if let Some((name, text)) = &made.hooks {
+                write_whole(&file.with_file_name(name), text.as_bytes())?;
+            }
+            eprintln!("wrote {}", file.display());
+        }
+        (None, Format::Table) => {
+            print(&made.pipeline)?;
+            if let Some((name, text)) = &made.hooks {
+                eprintln!("note: beside it, `{name}`:\n{}", text.trim_end());
+            }
+        }
+        (None, Format::Json) => print_json(&json!({
+            "pipeline": made.pipeline, "run": made.run, "notes": made.notes,
+            "hooks": made.hooks.as_ref().map(|(name, text)| json!({"file": name, "text": text})),
+        }))?,
+    }
+    let name = file.map_or_else(|| "PIPELINE.toml".to_owned(), |file| file.display().to_string());
+    eprintln!("run it: loupe run {name} {}", made.run.join(" "));
+    Ok(())
+}

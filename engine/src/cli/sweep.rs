@@ -1,0 +1,288 @@
+//! `loupe sweep`: variants and axes of a pipeline from one file, cell by cell, and one table.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::anyhow;
+use serde_json::Value as Json;
+
+use super::study::{Keep, Study, StudyOptions, said};
+use super::text::{columns, count};
+use super::{Common, Exit, Format, Outcome, print, print_json, setup};
+use crate::files::write_whole;
+use crate::pipeline::model::{Pipeline, References};
+use crate::plugin::Loader;
+use crate::report::as_toml;
+use crate::sweep::{
+    self, CellPlan, CellRecord, RowRecord, Setup, Store, SweepFile, SweepTable, sweep_table,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The sweep, a TOML file
+    sweep: PathBuf,
+    /// Folder for the cells' run folders, their records and the table [default: runs/NAME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Show the cells and which are done already, and stop
+    #[arg(long)]
+    plan: bool,
+    /// Only cells whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Forget what an earlier call has done
+    #[arg(long)]
+    fresh: bool,
+    /// Keep nothing in the feature cache and reuse nothing from it
+    #[arg(long)]
+    no_cache: bool,
+}
+
+pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
+    let file = SweepFile::read(&arguments.sweep)?;
+    let setups = sweep::plan(&arguments.sweep, &file)?;
+    let name = file.name.clone().unwrap_or_default();
+    let command = Command {
+        common,
+        file: &file,
+        loader: setup::loader(common),
+        cancel: setup::interrupt_flag()?,
+        out: arguments.out.clone().unwrap_or_else(|| Path::new("runs").join(&name)),
+        only: arguments.only.as_deref().unwrap_or_default(),
+        no_cache: arguments.no_cache,
+    };
+    let mut store = Store::open(&command.out, arguments.fresh && !arguments.plan)?;
+    if arguments.plan {
+        return command.show(&setups, &store);
+    }
+    let (table, tally) = command.run(&setups, &mut store)?;
+    match common.format {
+        Format::Table => print(&table.text)?,
+        Format::Json => print_json(&table.json)?,
+    }
+    eprintln!("{} run, {} done before, {} failed", tally.n_run, tally.n_kept, tally.n_failed);
+    eprintln!("wrote {} and sweep.md beside it", command.out.join("sweep.csv").display());
+    match (tally.interrupted, tally.n_failed) {
+        (true, _) => Err(Exit::Interrupted),
+        (false, 0) => Ok(()),
+        _ => Err(Exit::SomeFailed),
+    }
+}
+
+/// Runs a sweep for a script and gives its table as JSON. A cell that failed stands in the table's counts.
+pub(super) fn table_of(
+    common: &Common,
+    path: &Path,
+    out: &Path,
+    cancel: Arc<AtomicBool>,
+) -> Result<Json, Exit> {
+    let file = SweepFile::read(path)?;
+    let setups = sweep::plan(path, &file)?;
+    let loader = setup::loader(common);
+    let (out, only) = (out.to_owned(), "");
+    let command = Command { common, file: &file, loader, cancel, out, only, no_cache: false };
+    let mut store = Store::open(&command.out, false)?;
+    let (table, tally) = command.run(&setups, &mut store)?;
+    if tally.interrupted { Err(Exit::Interrupted) } else { Ok(table.json) }
+}
+
+struct Command<'a> {
+    common: &'a Common,
+    file: &'a SweepFile,
+    loader: Loader,
+    cancel: Arc<AtomicBool>,
+    out: PathBuf,
+    /// Cells whose name does not contain it are left out.
+    only: &'a str,
+    no_cache: bool,
+}
+
+/// How the cells of a sweep went.
+#[derive(Default)]
+struct Tally {
+    n_kept: usize,
+    n_run: usize,
+    n_failed: usize,
+    interrupted: bool,
+}
+
+impl Command<'_> {
+    /// Runs all cells and writes the table beside their folders.
+    fn run(&self, setups: &[Setup], store: &mut Store) -> Result<(SweepTable, Tally), Exit> {
+        let mut ended: Vec<(&Setup, usize, CellRecord)> = Vec::new();
+        let mut tally = Tally::default();
+        for setup in setups {
+            let mut each = |cell: &CellPlan, record: CellRecord| {
+                ended.push((setup, cell.shots, record));
+            };
+            self.setup(setup, store, &mut tally, &mut each)?;
+            if tally.interrupted {
+                break;
+            }
+        }
+        if ended.is_empty() && !tally.interrupted {
+            let only = self.only;
+            return Err(Exit::Failed(anyhow!("no cell's name contains `{only}`; --plan lists them")));
+        }
+        let ended: Vec<_> = ended.iter().map(|(setup, shots, it)| (*setup, *shots, it)).collect();
+        let table = sweep_table(&ended);
+        for (name, text) in [("sweep.csv", &table.csv), ("sweep.md", &table.markdown)] {
+            write_whole(&self.out.join(name), text.as_bytes())?;
+        }
+        Ok((table, tally))
+    }
+
+    /// Runs the cells of one setup. What fails is recorded and does not end the sweep.
+    fn setup(
+        &self,
+        setup: &Setup,
+        store: &mut Store,
+        tally: &mut Tally,
+        each: &mut dyn FnMut(&CellPlan, CellRecord),
+    ) -> Outcome {
+        let pipeline = self.pipeline(setup);
+        let study = pipeline.as_ref().map_err(said);
+        let study = study.and_then(|pipeline| self.open(setup, pipeline).map_err(|exit| said(&exit)));
+        let one = match &pipeline {
+            Ok(Pipeline { data: Some(data), .. }) => (data.references.shots, data.references.seed),
+            _ => (0, 0),
+        };
+        for cell in self.wanted(setup, one) {
+            if self.cancel.load(Ordering::Relaxed) {
+                tally.interrupted = true;
+                break;
+            }
+            let done = study.as_ref().map_err(Clone::clone).and_then(|study| {
+                let references = references(study, &cell);
+                let identity = self.identity(study, &references).map_err(|exit| said(&exit))?;
+                Ok((study, references, identity))
+            });
+            let (study, references, identity) = match done {
+                Ok(ready) => ready,
+                Err(error) => {
+                    let record = self.failed(store, &cell, "", error, tally)?;
+                    each(&cell, record);
+                    continue;
+                }
+            };
+            if let Some(record) = store.get(&cell.name, &identity).filter(|it| it.is_done()) {
+                tally.n_kept += 1;
+                each(&cell, record.clone());
+                continue;
+            }
+            let path = self.out.join("cells").join(&cell.name);
+            let record = match study.run(&references, &cell.name, &path, Keep::default()) {
+                Ok(result) if result.interrupted => {
+                    tally.interrupted = true;
+                    break;
+                }
+                Ok(result) => {
+                    let (n, cached) = (result.n_images, result.n_from_cache);
+                    eprintln!("{}: {n} images, {cached} from cache", cell.name);
+                    tally.n_run += 1;
+                    let rows = result.rows.iter().flatten().map(RowRecord::from).collect();
+                    store.add(&cell.name, &identity, sweep::Outcome::Done, rows)?.clone()
+                }
+                Err(Exit::Interrupted) => {
+                    tally.interrupted = true;
+                    break;
+                }
+                Err(exit) => self.failed(store, &cell, &identity, said(&exit), tally)?,
+            };
+            each(&cell, record);
+        }
+        Ok(())
+    }
+
+    fn failed(
+        &self,
+        store: &mut Store,
+        cell: &CellPlan,
+        identity: &str,
+        error: String,
+        tally: &mut Tally,
+    ) -> Result<CellRecord, Exit> {
+        eprintln!("error: {}: {error}", cell.name);
+        tally.n_failed += 1;
+        let outcome = sweep::Outcome::Failed { error };
+        Ok(store.add(&cell.name, identity, outcome, Vec::new())?.clone())
+    }
+
+    fn pipeline(&self, setup: &Setup) -> Result<Pipeline, Exit> {
+        setup::checked(&setup.pipeline, &setup.sets, &self.loader)
+    }
+
+    fn open<'p>(&'p self, setup: &Setup, pipeline: &'p Pipeline) -> Result<Study<'p>, Exit> {
+        let options = StudyOptions {
+            classes: self.file.classes.as_deref().unwrap_or_default(),
+            no_cache: self.no_cache,
+            cancel: self.cancel.clone(),
+        };
+        Study::open(self.common, &options, &setup.pipeline, pipeline, &self.loader)
+    }
+
+    fn wanted(&self, setup: &Setup, one: (usize, u64)) -> Vec<CellPlan> {
+        setup.cells(one).into_iter().filter(|cell| cell.name.contains(self.only)).collect()
+    }
+
+    /// Digest of what a cell's numbers depend on: the pipeline, the components' revisions, the
+    /// contents of files, the names and sizes of images and masks, the program's version.
+    fn identity(&self, study: &Study<'_>, references: &References) -> Result<String, Exit> {
+        let facts = study.facts("", references)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&serde_json::to_vec(&facts)?);
+        hasher.update(as_toml(&study.pipeline.resolved).as_bytes());
+        for class in &study.dataset.classes {
+            for sample in class.train.iter().chain(&class.test) {
+                for path in [Some(&sample.path), sample.mask.as_ref()].into_iter().flatten() {
+                    let size = std::fs::metadata(path).map_or(0, |facts| facts.len());
+                    hasher.update(format!("{}\0{size}\0", path.display()).as_bytes());
+                }
+            }
+        }
+        Ok(hasher.finalize().to_hex()[..32].to_owned())
+    }
+
+    /// `--plan`: the cells, and what is known of them.
+    fn show(&self, setups: &[Setup], store: &Store) -> Outcome {
+        let mut rows = Vec::new();
+        let mut n_mistaken = 0;
+        for setup in setups {
+            let pipeline = self.pipeline(setup);
+            let study = pipeline.as_ref().ok().and_then(|it| self.open(setup, it).ok());
+            n_mistaken += usize::from(study.is_none());
+            let one = study.as_ref().and_then(|it| it.pipeline.data.as_ref());
+            let one = one.map_or((0, 0), |it| (it.references.shots, it.references.seed));
+            for cell in self.wanted(setup, one) {
+                let state = match &study {
+                    None => "has mistakes",
+                    Some(study) => {
+                        let identity = self.identity(study, &references(study, &cell))?;
+                        match store.get(&cell.name, &identity) {
+                            Some(record) if record.is_done() => "done",
+                            Some(_) => "failed before",
+                            None => "to do",
+                        }
+                    }
+                };
+                rows.push(vec![cell.name, setup.title(), state.to_owned()]);
+            }
+        }
+        match self.common.format {
+            Format::Table => print(&columns(&["cell", "variant", "state"], &rows, &[]))?,
+            Format::Json => print_json(&rows)?,
+        }
+        eprintln!("{}", count(rows.len(), "cell"));
+        if n_mistaken > 0 { Err(Exit::Check) } else { Ok(()) }
+    }
+}
+
+fn references(study: &Study<'_>, cell: &CellPlan) -> References {
+    let (shots, seed) = (cell.shots, cell.seed);
+    let base = study.pipeline.data.as_ref().map(|data| data.references.clone());
+    match base {
+        Some(base) => References { shots, seed, ..base },
+        None => References { shots, seed, anomalous: 0, select: String::new(), manifest: None },
+    }
+}

@@ -1,0 +1,193 @@
+//! The table of a sweep: a line for each setup and number of shots, mean and spread over seeds.
+
+use serde_json::{Value as Json, json};
+
+use super::{CellRecord, Outcome, Setup};
+use crate::files::csv_field;
+use crate::metrics::{ClassMetrics, Spread, mean_over_classes, spread_over_seeds};
+use crate::report::{json_number, metric_title, number, plus_minus};
+
+/// The same table four times.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SweepTable {
+    pub text: String,
+    pub markdown: String,
+    pub csv: String,
+    pub json: Json,
+}
+
+struct Line {
+    protocol: String,
+    title: String,
+    baseline: bool,
+    shots: usize,
+    n_seeds: usize,
+    n_failed: usize,
+    values: Vec<(String, Spread)>,
+}
+
+/// Makes the table of the cells that ended, in the order given: each setup with its cells' shots and
+/// records. Values are means over classes; a setup with failed cells says so beside its seeds.
+pub fn sweep_table(cells: &[(&Setup, usize, &CellRecord)]) -> SweepTable {
+    let mut protocols: Vec<&str> = Vec::new();
+    for row in cells.iter().flat_map(|(_, _, record)| &record.rows) {
+        if !protocols.contains(&row.protocol.as_str()) {
+            protocols.push(&row.protocol);
+        }
+    }
+    let lines: Vec<Line> =
+        protocols.iter().flat_map(|protocol| lines_of(cells, protocol)).collect();
+    SweepTable {
+        text: protocols.iter().map(|protocol| as_text(protocol, &lines)).collect(),
+        markdown: protocols.iter().map(|protocol| as_markdown(protocol, &lines)).collect(),
+        csv: as_csv(&lines),
+        json: as_json(&lines),
+    }
+}
+
+fn lines_of(cells: &[(&Setup, usize, &CellRecord)], protocol: &str) -> Vec<Line> {
+    let mut lines: Vec<(Line, Vec<ClassMetrics>)> = Vec::new();
+    for (setup, shots, record) in cells {
+        let title = setup.title();
+        let known = lines.iter().position(|(line, _)| line.title == title && line.shots == *shots);
+        let at = known.unwrap_or_else(|| {
+            let line = Line {
+                protocol: protocol.to_owned(),
+                title,
+                baseline: setup.baseline,
+                shots: *shots,
+                n_seeds: 0,
+                n_failed: 0,
+                values: Vec::new(),
+            };
+            lines.push((line, Vec::new()));
+            lines.len() - 1
+        });
+        let Some((line, means)) = lines.get_mut(at) else { continue };
+        match &record.outcome {
+            Outcome::Failed { .. } => line.n_failed += 1,
+            Outcome::Done => {
+                let of_protocol = record.rows.iter().filter(|row| row.protocol == protocol);
+                let rows: Vec<ClassMetrics> = of_protocol.map(ClassMetrics::from).collect();
+                // Of one class there is no mean: its own row says all.
+                let mean = if rows.len() == 1 { rows.first().cloned() } else { mean_over_classes(&rows) };
+                line.n_seeds += 1;
+                means.extend(mean);
+            }
+        }
+    }
+    let filled = |(mut line, means): (Line, Vec<ClassMetrics>)| {
+        line.values = spread_over_seeds(&means);
+        line
+    };
+    lines.into_iter().map(filled).collect()
+}
+
+fn grid(protocol: &str, lines: &[Line]) -> Vec<Vec<String>> {
+    let lines: Vec<&Line> = lines.iter().filter(|line| line.protocol == protocol).collect();
+    let names = columns(lines.iter().copied());
+    let mut grid = vec![vec!["variant".to_owned(), "shots".to_owned(), "seeds".to_owned()]];
+    grid[0].extend(names.iter().map(|name| metric_title(name)));
+    for line in lines {
+        let title = if line.baseline { format!("{} (baseline)", line.title) } else { line.title.clone() };
+        let seeds = match line.n_failed {
+            0 => line.n_seeds.to_string(),
+            failed => format!("{} ({failed} failed)", line.n_seeds),
+        };
+        let mut row = vec![title, line.shots.to_string(), seeds];
+        let find = |name: &&str| line.values.iter().find(|value| value.0 == **name);
+        row.extend(names.iter().map(|name| find(name).map_or("-".to_owned(), |it| plus_minus(&it.1))));
+        grid.push(row);
+    }
+    grid
+}
+
+fn as_text(protocol: &str, lines: &[Line]) -> String {
+    let grid = grid(protocol, lines);
+    let n_columns = grid.first().map_or(0, Vec::len);
+    let width = |at: usize| {
+        let cells = grid.iter().filter_map(|row| row.get(at));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..n_columns).map(width).collect();
+    let mut text = format!(
+        "protocol: {protocol}, mean over classes, then mean ± standard deviation over seeds\n"
+    );
+    for row in &grid {
+        let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, width))| match at {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("   ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn as_markdown(protocol: &str, lines: &[Line]) -> String {
+    let mut text = format!(
+        "Protocol `{protocol}`, mean over classes, then mean ± standard deviation over seeds, in per cent.\n\n"
+    );
+    for (i, row) in grid(protocol, lines).iter().enumerate() {
+        let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        text.push_str(&format!("| {} |\n", cells.join(" | ")));
+        if i == 0 {
+            text.push_str(&format!("|---|{}\n", "---:|".repeat(row.len().saturating_sub(1))));
+        }
+    }
+    text.push('\n');
+    text
+}
+
+fn as_csv(lines: &[Line]) -> String {
+    let names = columns(lines.iter());
+    let mut text = String::from("protocol,variant,baseline,shots,n_seeds,n_failed");
+    for name in &names {
+        let [mean, std] = ["mean", "std"].map(|end| csv_field(&format!("{name} {end}")));
+        text.push_str(&format!(",{mean},{std}"));
+    }
+    text.push('\n');
+    for line in lines {
+        let [protocol, title] = [&line.protocol, &line.title].map(|it| csv_field(it));
+        let Line { shots, n_seeds, n_failed, .. } = line;
+        let baseline = u8::from(line.baseline);
+        text.push_str(&format!("{protocol},{title},{baseline},{shots},{n_seeds},{n_failed}"));
+        for name in &names {
+            let spread = line.values.iter().find(|value| value.0 == *name).map(|value| &value.1);
+            let mean = number(spread.and_then(|spread| spread.mean.get()));
+            let std = number(spread.and_then(|spread| spread.std.get()));
+            text.push_str(&format!(",{mean},{std}"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn as_json(lines: &[Line]) -> Json {
+    let value = |spread: &Spread| {
+        json!({
+            "mean": json_number(&spread.mean), "std": json_number(&spread.std),
+            "undefined": spread.mean.reason().or(spread.std.reason()),
+        })
+    };
+    let line = |line: &Line| {
+        let values = line.values.iter().map(|(name, spread)| (name.clone(), value(spread)));
+        json!({
+            "protocol": line.protocol, "variant": line.title, "baseline": line.baseline,
+            "shots": line.shots, "n_seeds": line.n_seeds, "n_failed": line.n_failed,
+            "metrics": values.collect::<serde_json::Map<_, _>>(),
+        })
+    };
+    json!({ "schema": 1, "rows": lines.iter().map(line).collect::<Vec<_>>() })
+}
+
+/// Names of metrics in the order in which they first stand in a line.
+fn columns<'a>(lines: impl Iterator<Item = &'a Line>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in lines.flat_map(|line| &line.values) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    names
+}

@@ -1,0 +1,160 @@
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+const HEAD: &str = "sweep = 1\nbase = \"fade.toml\"\n";
+
+fn read(text: &str) -> Result<(SweepFile, Vec<Setup>), SweepError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.toml");
+    fs::write(&path, text).unwrap();
+    let file = SweepFile::read(&path)?;
+    let setups = plan(&path, &file)?;
+    Ok((file, setups))
+}
+
+fn names(text: &str) -> Vec<String> {
+    let (_, setups) = read(&format!("{HEAD}{text}")).unwrap();
+    setups.iter().flat_map(|setup| setup.cells((1, 0))).map(|cell| cell.name).collect()
+}
+
+#[test]
+fn a_grid_is_variants_times_axes_times_shots_times_seeds() {
+    let text = "shots = [1, 4]\nseeds = [0, 7]\n\
+        [[variant]]\nname = \"full\"\n[[variant]]\nname = \"words\"\nset = { \"output.anomaly_map\" = \"language\" }\n\
+        [[axis]]\nname = \"size\"\nkey = \"stages.image.sizes\"\nvalues = [[240], [240, 448]]\n";
+    let names = names(text);
+    assert_eq!(names.len(), 2 * 2 * 2 * 2);
+    assert!(names[0].starts_with("full-size=_240_-") && names[0].ends_with("-s1-seed0"), "{}", names[0]);
+    let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!(distinct.len(), names.len());
+    let (_, setups) = read(&format!("{HEAD}{text}")).unwrap();
+    assert_eq!(setups[3].title(), "words, size = [240, 448]");
+    let sets = [("output.anomaly_map", "\"language\""), ("stages.image.sizes", "[240, 448]")];
+    assert_eq!(setups[3].sets, sets.map(|(key, value)| (key.to_owned(), value.to_owned())));
+}
+
+#[test]
+fn one_at_a_time_varies_the_baseline_alone() {
+    let text = "design = \"one-at-a-time\"\n\
+        [[variant]]\nname = \"a\"\n[[variant]]\nname = \"b\"\nbaseline = true\nset = { \"run.seed\" = 3 }\n\
+        [[axis]]\nname = \"k\"\nkey = \"stages.x.k\"\nvalues = [1, 2]\n\
+        [[axis]]\nname = \"g\"\nkey = \"stages.y.gain\"\nvalues = [0.5]\n";
+    let (_, setups) = read(&format!("{HEAD}{text}")).unwrap();
+    let titles: Vec<String> = setups.iter().map(Setup::title).collect();
+    assert_eq!(titles, ["a", "b", "b, k = 1", "b, k = 2", "b, g = 0.5"]);
+    let baselines: Vec<bool> = setups.iter().map(|setup| setup.baseline).collect();
+    assert_eq!(baselines, [false, true, false, false, false]);
+}
+
+#[test]
+fn a_file_without_variants_runs_its_base() {
+    assert_eq!(names(""), ["base-s1-seed0"]);
+    let (file, setups) = read(HEAD).unwrap();
+    assert_eq!(file.name.as_deref(), Some("study"));
+    assert!(setups[0].pipeline.ends_with("fade.toml") && setups[0].pipeline.is_absolute());
+}
+
+#[test]
+fn mistakes_in_the_file_are_said() {
+    let cases = [
+        ("base = \"x\"\n", "missing field `sweep`"),
+        ("sweep = 2\nbase = \"x\"\n", "this program reads `sweep = 1`"),
+        ("sweep = 1\nbase = \"x\"\nshot = [1]\n", "unknown field `shot`"),
+        ("sweep = 1\nbase = \"x\"\nseeds = [1, 1]\n", "`seeds` names a number twice"),
+        ("sweep = 1\nbase = \"x\"\nshots = []\n", "`shots` is an empty list"),
+        ("sweep = 1\nbase = \"x\"\n[[variant]]\nname = \"a\"\n[[variant]]\nname = \"a\"\n", "two of `[[variant]]` are called `a`"),
+        ("sweep = 1\nbase = \"x\"\n[[axis]]\nname = \"a\"\nkey = \"k\"\nvalues = []\n", "axis `a` has no `values`"),
+        ("sweep = 1\nbase = \"x\"\nseeds = [-1]\n", "invalid value"),
+    ];
+    for (text, wanted) in cases {
+        let message = read(text).err().unwrap().to_string();
+        assert!(message.contains(wanted), "{message}");
+    }
+}
+
+#[test]
+fn too_many_cells_are_refused_before_any_is_made() {
+    let axis = |name: &str| {
+        let values: Vec<String> = (0..1000).map(|i| i.to_string()).collect();
+        format!("[[axis]]\nname = \"{name}\"\nkey = \"k.{name}\"\nvalues = [{}]\n", values.join(","))
+    };
+    let text = format!("{HEAD}{}", ["a", "b", "c", "d", "e", "f", "g"].map(axis).concat());
+    assert!(read(&text).err().unwrap().to_string().contains("more than 10000 cells"));
+}
+
+fn row(value: Option<f64>) -> RowRecord {
+    let value = value.map_or((None, Some("no masks".to_owned())), |it| (Some(format!("{it:?}")), None));
+    RowRecord {
+        protocol: "native".to_owned(),
+        class: "bottle".to_owned(),
+        n_images: 3,
+        n_anomalous: 2,
+        values: vec![("image.auroc".to_owned(), value.0, value.1)],
+    }
+}
+
+#[test]
+fn records_survive_and_a_torn_line_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let exact = 0.1 + 0.2;
+    let mut store = Store::open(folder.path(), false).unwrap();
+    store.add("a", "id", Outcome::Done, vec![row(Some(exact))]).unwrap();
+    store.add("b", "id", Outcome::Failed { error: "no".to_owned() }, Vec::new()).unwrap();
+    assert!(matches!(Store::open(folder.path(), false), Err(SweepError::Busy { .. })));
+    drop(store);
+    let file = folder.path().join("cells.jsonl");
+    let mut bytes = fs::read(&file).unwrap();
+    let whole = bytes.len();
+    bytes.extend_from_slice(b"{\"schema\":1,\"cell\":\"c");
+    fs::write(&file, &bytes).unwrap();
+    let store = Store::open(folder.path(), false).unwrap();
+    assert_eq!(fs::metadata(&file).unwrap().len(), whole as u64);
+    let known = store.get("a", "id").unwrap();
+    let value = crate::metrics::ClassMetrics::from(&known.rows[0]).values[0].1.get();
+    assert_eq!(value.map(f64::to_bits), Some(exact.to_bits()));
+    assert!(known.is_done() && !store.get("b", "id").unwrap().is_done());
+    assert!(store.get("a", "other").is_none(), "another pipeline is another cell");
+}
+
+#[test]
+fn a_foreign_line_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("cells.jsonl"), "{}\n").unwrap();
+    let message = Store::open(folder.path(), false).err().unwrap().to_string();
+    assert!(message.contains("line 1") && message.contains("--fresh"), "{message}");
+    assert!(Store::open(folder.path(), true).is_ok());
+}
+
+#[test]
+fn the_table_has_mean_and_spread_and_counts_failures() {
+    let (_, setups) = read(&format!("{HEAD}[[variant]]\nname = \"a|b\"\n")).unwrap();
+    let record = |outcome, rows| CellRecord {
+        schema: 1,
+        cell: String::new(),
+        identity: String::new(),
+        outcome,
+        rows,
+    };
+    let cells = [
+        record(Outcome::Done, vec![row(Some(0.8))]),
+        record(Outcome::Done, vec![row(Some(0.9))]),
+        record(Outcome::Failed { error: "x".to_owned() }, Vec::new()),
+    ];
+    let cells: Vec<_> = cells.iter().map(|record| (&setups[0], 1, record)).collect();
+    let table = sweep_table(&cells);
+    assert!(table.text.contains("85.0 ± 7.1") && table.text.contains("2 (1 failed)"), "{}", table.text);
+    assert!(table.markdown.contains("| a\\|b (baseline) | 1 | 2 (1 failed) | 85.0 ± 7.1 |"), "{}", table.markdown);
+    let line = table.csv.lines().nth(1).unwrap();
+    assert!(line.starts_with("native,a|b,1,1,2,1,0.85"), "{line}");
+    let undefined = [record(Outcome::Done, vec![row(None)])];
+    let table = sweep_table(&[(&setups[0], 1, &undefined[0])]);
+    assert_eq!(table.json["rows"][0]["metrics"]["image.auroc"]["undefined"], "no masks");
+}
+
+#[test]
+fn paths_are_from_where_the_file_lies() {
+    let message = SweepFile::read(Path::new("no/such.toml")).unwrap_err().to_string();
+    assert!(message.contains("no/such.toml"), "{message}");
+}
