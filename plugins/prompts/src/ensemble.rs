@@ -1,35 +1,31 @@
-//! Prompt ensembles: states x templates x names, wrapped once more if asked, as FADE's text encoder does.
+//! Prompt ensembles: states x templates x names, wrapped once more if asked, as FADE's text encoder
+//! does.
 
 use loupe_plugin::prelude::*;
 use serde::Deserialize;
 
-use crate::sets::{NAME, PromptSet, built_in, from_file};
-
-/// Which word stands for the thing under test.
-#[derive(Clone, Copy, Default, PartialEq, Deserialize, Schema)]
-#[serde(rename_all = "kebab-case")]
-enum Subject {
-    /// The class's name.
-    #[default]
-    Class,
-    /// The word "object", so that all classes share their sentences.
-    Object,
-}
+use crate::file::from_file;
+use crate::naming::{Subject, judge_wrap, wrapped};
+use crate::sets::{PromptSet, built_in};
+use crate::words::NAME;
 
 /// Sentences of named sets and of the user's files, about the class or about an object.
 #[derive(Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
 pub struct EnsembleConfig {
-    /// Sets that loupe ships: `winclip`, `clip-35`, `llm-object`.
+    /// Sets that loupe ships: `winclip`, `winclip-sizes`, `winclip-positions`,
+    /// `winclip-sizes-positions`, `clip-35`, `manual`, `manual-damage`, `chest-findings`,
+    /// `llm-object`.
     #[serde(default)]
     sets: Vec<String>,
-    /// Prompt files in FADE's JSON schema, in addition.
+    /// Prompt files in the JSON schema of FADE, CLIP-LMFA and ClipMPCAD, in addition.
     #[serde(default)]
     #[schema(file)]
     files: Vec<String>,
     #[serde(default)]
     subject: Subject,
-    /// A sentence with a `{}` into which every sentence is put once more: `a photo of a {}.` in FADE.
+    /// A sentence with a `{}` into which every sentence is put once more: `a photo of a {}.` in
+    /// FADE.
     #[serde(default)]
     wrap: Option<String>,
     /// Repeats every sentence for each synonym of the class.
@@ -61,7 +57,8 @@ impl PromptGenerator for Ensemble {
         Ok(Facts::default())
     }
 
-    /// All normal sentences of a set, then its anomalous ones, set by set. Duplicates stay: they weigh double.
+    /// All normal sentences of a set, then its anomalous ones, set by set. Duplicates stay: they
+    /// weigh double.
     fn generate(&self, class_name: &str, synonyms: &[&str]) -> Result<Vec<Sentence>> {
         let mut names = match self.config.subject {
             Subject::Class => vec![class_name],
@@ -74,22 +71,14 @@ impl PromptGenerator for Ensemble {
         for set in &self.sets {
             for (templates, anomalous) in [(&set.normal, false), (&set.anomalous, true)] {
                 for name in &names {
-                    let texts = templates.iter().map(|template| self.text(template, name));
+                    let texts = templates.iter().map(|template| {
+                        wrapped(self.config.wrap.as_deref(), &template.replace(NAME, name))
+                    });
                     sentences.extend(texts.map(|text| Sentence::new(text, anomalous, &set.source)));
                 }
             }
         }
         Ok(sentences)
-    }
-}
-
-impl Ensemble {
-    fn text(&self, template: &str, name: &str) -> String {
-        let text = template.replace(NAME, name);
-        match &self.config.wrap {
-            Some(wrap) => wrap.replace(NAME, &text),
-            None => text,
-        }
     }
 }
 
@@ -101,12 +90,7 @@ fn judge(config: &EnsembleConfig) -> Result<()> {
     if config.sets.is_empty() && config.files.is_empty() {
         return Err(Error::config("wants at least one of `sets` and `files`"));
     }
-    match &config.wrap {
-        Some(wrap) if !wrap.contains(NAME) => {
-            Err(Error::config(format!("`wrap` wants a `{{}}` for the sentence, got `{wrap}`")))
-        }
-        _ => Ok(()),
-    }
+    judge_wrap(config.wrap.as_deref())
 }
 
 #[cfg(test)]
