@@ -14,7 +14,9 @@ pub enum DataError {
     Dataset(#[from] DatasetError),
     #[error(transparent)]
     Image(#[from] RunError),
-    #[error("references are chosen by `seeded`, `first`, `torch`, `torch-lmfa` or `manifest`, got `{got}`")]
+    #[error(
+        "references are chosen by `seeded`, `first`, `torch`, `torch-lmfa` or `manifest`, got `{got}`"
+    )]
     Select { got: String },
     #[error("`select = \"manifest\"` wants `manifest`, the path of the list")]
     NoManifest,

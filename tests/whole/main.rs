@@ -4,3 +4,4 @@ mod crash;
 mod pipelines;
 mod plugins;
 mod run;
+mod starter;

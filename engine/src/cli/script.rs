@@ -69,11 +69,8 @@ impl Studies for Runner {
 impl Runner {
     fn ran(&self, asked: &Asked) -> Result<Ran, Exit> {
         let pipeline = setup::checked(&asked.pipeline, &asked.sets, &self.loader)?;
-        let options = StudyOptions {
-            classes: &asked.classes,
-            no_cache: false,
-            cancel: self.cancel.clone(),
-        };
+        let options =
+            StudyOptions { classes: &asked.classes, no_cache: false, cancel: self.cancel.clone() };
         let study = Study::open(&self.common, &options, &asked.pipeline, &pipeline, &self.loader)?;
         let shots = asked.shots.map(|shots| [shots as u64]);
         let seed = asked.seed.map(|seed| [seed]);

@@ -123,7 +123,9 @@ impl Command<'_> {
         }
         if ended.is_empty() && !tally.interrupted {
             let only = self.only;
-            return Err(Exit::Failed(anyhow!("no cell's name contains `{only}`; --plan lists them")));
+            return Err(Exit::Failed(anyhow!(
+                "no cell's name contains `{only}`; --plan lists them"
+            )));
         }
         let ended: Vec<_> = ended.iter().map(|(setup, shots, it)| (*setup, *shots, it)).collect();
         let table = sweep_table(&ended);
@@ -143,7 +145,8 @@ impl Command<'_> {
     ) -> Outcome {
         let pipeline = self.pipeline(setup);
         let study = pipeline.as_ref().map_err(said);
-        let study = study.and_then(|pipeline| self.open(setup, pipeline).map_err(|exit| said(&exit)));
+        let study =
+            study.and_then(|pipeline| self.open(setup, pipeline).map_err(|exit| said(&exit)));
         let one = match &pipeline {
             Ok(Pipeline { data: Some(data), .. }) => (data.references.shots, data.references.seed),
             _ => (0, 0),
@@ -182,7 +185,7 @@ impl Command<'_> {
                     eprintln!("{}: {n} images, {cached} from cache", cell.name);
                     tally.n_run += 1;
                     let rows = result.rows.iter().flatten().map(RowRecord::from).collect();
-                    store.add(&cell.name, &identity, sweep::Outcome::Done, rows)?.clone()
+                    store.add(&cell.name, &identity, sweep::Outcome::Done, rows)?
                 }
                 Err(Exit::Interrupted) => {
                     tally.interrupted = true;
@@ -206,7 +209,7 @@ impl Command<'_> {
         eprintln!("error: {}: {error}", cell.name);
         tally.n_failed += 1;
         let outcome = sweep::Outcome::Failed { error };
-        Ok(store.add(&cell.name, identity, outcome, Vec::new())?.clone())
+        Ok(store.add(&cell.name, identity, outcome, Vec::new())?)
     }
 
     fn pipeline(&self, setup: &Setup) -> Result<Pipeline, Exit> {

@@ -85,12 +85,12 @@ pub fn run_script(
         place: Box::new(Place::new(path, &script, position)),
         message,
     };
-    let ast = engine
-        .compile(&script)
-        .map_err(|error| failed(error.position(), error.err_type().to_string()))?;
     let mut scope = Scope::new();
     let words = arguments.iter().map(|word| Dynamic::from(word.clone())).collect::<Array>();
     scope.push_constant("ARGUMENTS", words);
+    let ast = engine
+        .compile_with_scope(&scope, &script)
+        .map_err(|error| failed(error.position(), error.err_type().to_string()))?;
     engine.run_ast_with_scope(&mut scope, &ast).map_err(|error| {
         if studies.is_cancelled() {
             return ScriptError::Interrupted;
@@ -166,7 +166,8 @@ fn results(engine: &mut Engine) {
         .register_fn("compare", |it: &mut Ran, other: Ran| -> Fallible<Map> {
             let mut differences = Map::new();
             for (name, _) in it.rows.first().map(|row| row.values.clone()).unwrap_or_default() {
-                if let (Ok(a), Ok(b)) = (metric_of(it, &name, None), metric_of(&other, &name, None)) {
+                if let (Ok(a), Ok(b)) = (metric_of(it, &name, None), metric_of(&other, &name, None))
+                {
                     differences.insert(name.as_str().into(), Dynamic::from(b - a));
                 }
             }
@@ -193,15 +194,16 @@ fn tables(engine: &mut Engine, print: Log) {
 }
 
 fn ran(studies: &dyn Studies, it: &Script, how: &Map) -> Fallible<Ran> {
-    let mut asked =
-        Asked { pipeline: it.path.clone(), sets: it.sets.clone(), ..Asked::default() };
+    let mut asked = Asked { pipeline: it.path.clone(), sets: it.sets.clone(), ..Asked::default() };
     for (name, value) in how {
         let wrong = |wanted: &str| -> Box<EvalAltResult> {
             format!("`{name}` of `run` wants {wanted}, got `{value}`").into()
         };
         let whole = || value.as_int().ok().filter(|number| *number >= 0);
         match name.as_str() {
-            "shots" => asked.shots = Some(whole().ok_or_else(|| wrong("a number from 0"))? as usize),
+            "shots" => {
+                asked.shots = Some(whole().ok_or_else(|| wrong("a number from 0"))? as usize)
+            }
             "seed" => asked.seed = Some(whole().ok_or_else(|| wrong("a number from 0"))? as u64),
             "classes" => {
                 let list = value.clone().try_cast::<Array>();

@@ -1,7 +1,7 @@
 //! `run_fade.py` of FADE, and of CLIP-LMFA, which has the same options with other defaults.
 //! Source: the command lines of both repositories (arXiv:2409.00556).
 
-use super::options::{Known, Options, flag, value, wrong};
+use super::options::{self, Known, Options, flag, value, wrong};
 use super::{ImportError, Imported};
 
 const KNOWN: &[Known] = &[
@@ -102,14 +102,13 @@ pub fn import(system: System, words: &[String]) -> Result<Imported, ImportError>
         ));
     }
     if system == System::ClipLmfa {
-        notes.push(
-            "CLIP-LMFA adds a random vector of an untrained network to all tokens; this pipeline leaves it out \
-             (`multi-scale-adaptive` in mode `off`)"
-                .to_owned(),
-        );
+        let left_out =
+            "CLIP-LMFA adds a random vector to all tokens, which this pipeline leaves out";
+        notes.push(left_out.to_owned());
     }
     if options.text("pretrained").is_empty() {
-        notes.push("empty `--pretrained`: random weights, drawn from `stages.clip.seed`".to_owned());
+        notes
+            .push("empty `--pretrained`: random weights, drawn from `stages.clip.seed`".to_owned());
     }
     let hooks = asked.normalize.then(|| {
         let stage = asked.map_stage().unwrap_or("both");
@@ -129,7 +128,11 @@ pub fn import(system: System, words: &[String]) -> Result<Imported, ImportError>
 fn read(system: System, options: &Options) -> Result<Asked, ImportError> {
     let number = |name, wanted| options.parsed::<f64>(name, wanted);
     let sizes = options.text("segmentation-img-sizes");
-    let size = |text: &str| text.trim().parse().map_err(|_| wrong("segmentation-img-sizes", "sizes such as 240,448", sizes));
+    let size = |text: &str| {
+        text.trim()
+            .parse()
+            .map_err(|_| wrong("segmentation-img-sizes", "sizes such as 240,448", sizes))
+    };
     let model = options.text("text-model-type");
     let names: Vec<&str> = TEXT_MODELS.iter().map(|model| model.0).collect();
     let text_model = TEXT_MODELS
@@ -184,7 +187,9 @@ impl Asked {
     }
 
     fn needs_vision(&self) -> bool {
-        [self.classification, self.segmentation].iter().any(|mode| matches!(*mode, "vision" | "both"))
+        [self.classification, self.segmentation]
+            .iter()
+            .any(|mode| matches!(*mode, "vision" | "both"))
     }
 
     fn map_stage(&self) -> Option<&'static str> {
@@ -213,7 +218,7 @@ fn write(
     let needed = needed(map, score);
     let mut text = String::from("loupe = 1\n");
     if let Some(hooks) = hooks {
-        text += &format!("hooks = {}\n", quoted(hooks));
+        text += &format!("hooks = {}\n", options::quoted(hooks));
     }
     text += &data(system, options, asked)?;
     let mut sizes = asked.sizes.clone();
@@ -274,8 +279,8 @@ fn data(system: System, options: &Options, asked: &Asked) -> Result<String, Impo
     };
     Ok(format!(
         "[data]\ndataset    = {}\nroot       = {}\nreferences = {{ shots = {}, seed = {}, select = \"{select}\" }}\n",
-        quoted(layout.1),
-        quoted(source),
+        options::quoted(layout.1),
+        options::quoted(source),
         asked.shots,
         asked.seed
     ))
@@ -335,7 +340,8 @@ fn verdict(score: Option<&str>) -> String {
 }
 
 fn encoder(options: &Options, asked: &Asked) -> String {
-    let uses_gem = (asked.segmentation != "none" && asked.segmentation != "vision"
+    let uses_gem = (asked.segmentation != "none"
+        && asked.segmentation != "vision"
         && asked.language_segmentation == "gem")
         || (asked.needs_vision() && asked.vision == "gem")
         || (asked.classification != "none" && asked.language_classification == "gem");
@@ -346,8 +352,8 @@ fn encoder(options: &Options, asked: &Asked) -> String {
     };
     format!(
         "clip     = {{ encoder = \"{encoder}\", image = \"image\", model = {}, weights = {} }}\n",
-        quoted(&options.text("model-name").replace('/', "-")),
-        quoted(weights)
+        options::quoted(&options.text("model-name").replace('/', "-")),
+        options::quoted(weights)
     )
 }
 
@@ -360,8 +366,11 @@ fn segmentation_prompts(system: System) -> String {
     let mut text = String::from(
         "generic  = { prompts = \"ensemble\", subject = \"object\", wrap = \"a photo of a {}.\", embed_with = \"clip\", files = [\n    ",
     );
-    let names = ["winclip_prompt".to_owned()].into_iter().chain((1..=5).map(|i| format!("chatgpt3.5_prompt{i}")));
-    let files: Vec<String> = names.map(|name| format!("\"${{{variable}}}/prompts/{name}.json\"")).collect();
+    let names = ["winclip_prompt".to_owned()]
+        .into_iter()
+        .chain((1..=5).map(|i| format!("chatgpt3.5_prompt{i}")));
+    let files: Vec<String> =
+        names.map(|name| format!("\"${{{variable}}}/prompts/{name}.json\"")).collect();
     text += &files.join(",\n    ");
     text += ",\n] }\n";
     text
@@ -384,9 +393,4 @@ fn needed(map: Option<&str>, score: Option<&str>) -> Vec<&'static str> {
 
 fn tokens(feature: &str) -> &'static str {
     if feature == "gem" { "gem_patch_embeddings" } else { "patch_embeddings" }
-}
-
-/// A TOML string.
-fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
 }

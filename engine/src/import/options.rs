@@ -93,6 +93,11 @@ impl Options {
     }
 }
 
+/// A TOML string.
+pub fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
 /// A value that is none.
 pub fn wrong(name: &str, wanted: &str, got: &str) -> ImportError {
     let (option, wanted, got) = (format!("--{name}"), wanted.to_owned(), got.to_owned());

@@ -147,5 +147,5 @@ impl SweepFile {
 /// Whether a number stands twice; `None` for an empty list.
 fn repeats<T: Ord>(list: &[T]) -> Option<bool> {
     let distinct: BTreeSet<&T> = list.iter().collect();
-    (!list.is_empty()).then(|| distinct.len() < list.len())
+    (!list.is_empty()).then_some(distinct.len() < list.len())
 }

@@ -102,8 +102,13 @@ impl Store {
         let fail = |source| SweepError::Write(WriteError { path: path.clone(), source });
         std::fs::create_dir_all(folder).map_err(fail)?;
         let mut options = OpenOptions::new();
-        let mut file =
-            options.read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(fail)?;
         if !lock_alone(&file).map_err(fail)? {
             return Err(SweepError::Busy { path: folder.to_owned() });
         }
@@ -131,14 +136,15 @@ impl Store {
         identity: &str,
         outcome: Outcome,
         rows: Vec<RowRecord>,
-    ) -> Result<&CellRecord, SweepError> {
+    ) -> Result<CellRecord, SweepError> {
         let (cell, identity) = (cell.to_owned(), identity.to_owned());
         let record = CellRecord { schema: SCHEMA, cell: cell.clone(), identity, outcome, rows };
         let written = line(&record)
             .and_then(|line| self.file.write_all(&line))
             .and_then(|()| self.file.sync_data());
         written.map_err(|source| WriteError { path: self.path.clone(), source })?;
-        Ok(self.records.entry(cell).insert_entry(record).into_mut())
+        self.records.insert(cell, record.clone());
+        Ok(record)
     }
 }
 
@@ -155,11 +161,13 @@ fn parse(path: &Path, text: &[u8]) -> Result<BTreeMap<String, CellRecord>, Sweep
         if line.is_empty() {
             continue;
         }
-        let wrong = |message: String| SweepError::Store { path: path.to_owned(), line: i + 1, message };
+        let wrong =
+            |message: String| SweepError::Store { path: path.to_owned(), line: i + 1, message };
         let record: CellRecord =
             serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
         if record.schema != SCHEMA {
-            let message = format!("it has layout {}, and this program reads {SCHEMA}", record.schema);
+            let message =
+                format!("it has layout {}, and this program reads {SCHEMA}", record.schema);
             return Err(wrong(message));
         }
         records.insert(record.cell.clone(), record);

@@ -70,7 +70,8 @@ fn lines_of(cells: &[(&Setup, usize, &CellRecord)], protocol: &str) -> Vec<Line>
                 let of_protocol = record.rows.iter().filter(|row| row.protocol == protocol);
                 let rows: Vec<ClassMetrics> = of_protocol.map(ClassMetrics::from).collect();
                 // Of one class there is no mean: its own row says all.
-                let mean = if rows.len() == 1 { rows.first().cloned() } else { mean_over_classes(&rows) };
+                let mean =
+                    if rows.len() == 1 { rows.first().cloned() } else { mean_over_classes(&rows) };
                 line.n_seeds += 1;
                 means.extend(mean);
             }
@@ -89,14 +90,17 @@ fn grid(protocol: &str, lines: &[Line]) -> Vec<Vec<String>> {
     let mut grid = vec![vec!["variant".to_owned(), "shots".to_owned(), "seeds".to_owned()]];
     grid[0].extend(names.iter().map(|name| metric_title(name)));
     for line in lines {
-        let title = if line.baseline { format!("{} (baseline)", line.title) } else { line.title.clone() };
+        let title =
+            if line.baseline { format!("{} (baseline)", line.title) } else { line.title.clone() };
         let seeds = match line.n_failed {
             0 => line.n_seeds.to_string(),
             failed => format!("{} ({failed} failed)", line.n_seeds),
         };
         let mut row = vec![title, line.shots.to_string(), seeds];
         let find = |name: &&str| line.values.iter().find(|value| value.0 == **name);
-        row.extend(names.iter().map(|name| find(name).map_or("-".to_owned(), |it| plus_minus(&it.1))));
+        row.extend(
+            names.iter().map(|name| find(name).map_or("-".to_owned(), |it| plus_minus(&it.1))),
+        );
         grid.push(row);
     }
     grid

@@ -26,7 +26,11 @@ fn a_grid_is_variants_times_axes_times_shots_times_seeds() {
         [[axis]]\nname = \"size\"\nkey = \"stages.image.sizes\"\nvalues = [[240], [240, 448]]\n";
     let names = names(text);
     assert_eq!(names.len(), 2 * 2 * 2 * 2);
-    assert!(names[0].starts_with("full-size=_240_-") && names[0].ends_with("-s1-seed0"), "{}", names[0]);
+    assert!(
+        names[0].starts_with("full-size=_240_-") && names[0].ends_with("-s1-seed0"),
+        "{}",
+        names[0]
+    );
     let distinct: std::collections::BTreeSet<_> = names.iter().collect();
     assert_eq!(distinct.len(), names.len());
     let (_, setups) = read(&format!("{HEAD}{text}")).unwrap();
@@ -64,8 +68,14 @@ fn mistakes_in_the_file_are_said() {
         ("sweep = 1\nbase = \"x\"\nshot = [1]\n", "unknown field `shot`"),
         ("sweep = 1\nbase = \"x\"\nseeds = [1, 1]\n", "`seeds` names a number twice"),
         ("sweep = 1\nbase = \"x\"\nshots = []\n", "`shots` is an empty list"),
-        ("sweep = 1\nbase = \"x\"\n[[variant]]\nname = \"a\"\n[[variant]]\nname = \"a\"\n", "two of `[[variant]]` are called `a`"),
-        ("sweep = 1\nbase = \"x\"\n[[axis]]\nname = \"a\"\nkey = \"k\"\nvalues = []\n", "axis `a` has no `values`"),
+        (
+            "sweep = 1\nbase = \"x\"\n[[variant]]\nname = \"a\"\n[[variant]]\nname = \"a\"\n",
+            "two of `[[variant]]` are called `a`",
+        ),
+        (
+            "sweep = 1\nbase = \"x\"\n[[axis]]\nname = \"a\"\nkey = \"k\"\nvalues = []\n",
+            "axis `a` has no `values`",
+        ),
         ("sweep = 1\nbase = \"x\"\nseeds = [-1]\n", "invalid value"),
     ];
     for (text, wanted) in cases {
@@ -78,14 +88,18 @@ fn mistakes_in_the_file_are_said() {
 fn too_many_cells_are_refused_before_any_is_made() {
     let axis = |name: &str| {
         let values: Vec<String> = (0..1000).map(|i| i.to_string()).collect();
-        format!("[[axis]]\nname = \"{name}\"\nkey = \"k.{name}\"\nvalues = [{}]\n", values.join(","))
+        format!(
+            "[[axis]]\nname = \"{name}\"\nkey = \"k.{name}\"\nvalues = [{}]\n",
+            values.join(",")
+        )
     };
     let text = format!("{HEAD}{}", ["a", "b", "c", "d", "e", "f", "g"].map(axis).concat());
     assert!(read(&text).err().unwrap().to_string().contains("more than 10000 cells"));
 }
 
 fn row(value: Option<f64>) -> RowRecord {
-    let value = value.map_or((None, Some("no masks".to_owned())), |it| (Some(format!("{it:?}")), None));
+    let value =
+        value.map_or((None, Some("no masks".to_owned())), |it| (Some(format!("{it:?}")), None));
     RowRecord {
         protocol: "native".to_owned(),
         class: "bottle".to_owned(),
@@ -144,8 +158,16 @@ fn the_table_has_mean_and_spread_and_counts_failures() {
     ];
     let cells: Vec<_> = cells.iter().map(|record| (&setups[0], 1, record)).collect();
     let table = sweep_table(&cells);
-    assert!(table.text.contains("85.0 ± 7.1") && table.text.contains("2 (1 failed)"), "{}", table.text);
-    assert!(table.markdown.contains("| a\\|b (baseline) | 1 | 2 (1 failed) | 85.0 ± 7.1 |"), "{}", table.markdown);
+    assert!(
+        table.text.contains("85.0 ± 7.1") && table.text.contains("2 (1 failed)"),
+        "{}",
+        table.text
+    );
+    assert!(
+        table.markdown.contains("| a\\|b (baseline) | 1 | 2 (1 failed) | 85.0 ± 7.1 |"),
+        "{}",
+        table.markdown
+    );
     let line = table.csv.lines().nth(1).unwrap();
     assert!(line.starts_with("native,a|b,1,1,2,1,0.85"), "{line}");
     let undefined = [record(Outcome::Done, vec![row(None)])];

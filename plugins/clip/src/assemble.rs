@@ -33,7 +33,7 @@ pub fn text_tower(config: &ModelConfig, weights: &dyn Weights) -> Result<TextTow
     Ok(TextTower {
         config: text.clone(),
         activation: config.activation,
-        token_embedding: weights.take("token_embedding.weight", &[text.vocab_size, c])?,
+        token_embedding: weights.token_table(text.vocab_size, c)?,
         positions: weights.take("positional_embedding", &[text.context_length, c])?,
         blocks: blocks(weights, "", c, text.mlp_width, text.n_blocks)?,
         ln_final: layer_norm(weights, "ln_final", c)?,

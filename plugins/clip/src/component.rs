@@ -1,6 +1,7 @@
 //! The components `clip` and `gem`: ports, facts, and the way from the boundary to the model.
 
 use loupe_plugin::prelude::*;
+use serde_json::json;
 
 use crate::config::{Activation, ModelConfig};
 use crate::error::ClipError;
@@ -8,7 +9,7 @@ use crate::keys::{ActivationKey, ClipConfig, GemConfig, PositionKey};
 use crate::model::{Clip, Request};
 use crate::vision::{Gem, N_PREFIX};
 use crate::weights::{Random, WeightsFile};
-use crate::{model, ops};
+use crate::{model, ops, starter};
 
 /// The component `clip`.
 pub struct ClipEncoder {
@@ -32,7 +33,7 @@ impl Encoder for ClipEncoder {
     }
 
     fn check(config: &ClipConfig, host: &Host) -> Result<Facts> {
-        Ok(facts(&describe(&config.model, host)?))
+        facts(&describe(&config.model, host)?, &config.model, &config.weights)
     }
 
     fn ports() -> Vec<Port> {
@@ -67,7 +68,7 @@ impl Encoder for GemEncoder {
             let want = format!("`blocks` must be at most {n_blocks}, the blocks of `{name}`");
             return Err(Error::config(want));
         }
-        Ok(facts(&model))
+        facts(&model, &config.model, &config.weights)
     }
 
     fn ports() -> Vec<Port> {
@@ -144,7 +145,8 @@ impl From<ClipError> for Error {
             | ClipError::Description { .. }
             | ClipError::Json { .. }
             | ClipError::Weights { .. }
-            | ClipError::WeightsFile { .. } => Error::config(error),
+            | ClipError::WeightsFile { .. }
+            | ClipError::NotStarter { .. } => Error::config(error),
             ClipError::Shape { .. }
             | ClipError::Tap { .. }
             | ClipError::Stepping { .. }
@@ -164,18 +166,30 @@ fn outputs(prefix: &str) -> [Port; 3] {
     ]
 }
 
-fn facts(model: &ModelConfig) -> Facts {
-    Facts::new()
-        .dim("c", model.vision.width)
-        .dim("d", model.embed_dim)
-        .taps((1..=model.vision.n_blocks).filter_map(|tap| u32::try_from(tap).ok()))
+/// Sizes of the model; and where the config names the starter, its digest, since the engine opens no
+/// file that it could digest. Errors: `NotStarter`.
+fn facts(config: &ModelConfig, model: &str, weights: &str) -> Result<Facts> {
+    let facts = Facts::new()
+        .dim("c", config.vision.width)
+        .dim("d", config.embed_dim)
+        .taps((1..=config.vision.n_blocks).filter_map(|tap| u32::try_from(tap).ok()))
         .fact("n_prefix", N_PREFIX)
-        .fact("patch_size", model.vision.patch_size)
-        .fact("image_size", model.vision.image_size)
+        .fact("patch_size", config.vision.patch_size)
+        .fact("image_size", config.vision.image_size);
+    if weights == starter::NAME {
+        starter::weights(config)?;
+    }
+    Ok(match [model, weights].contains(&starter::NAME) {
+        true => facts.fact("embedded", json!({ starter::NAME: starter::digest() })),
+        false => facts,
+    })
 }
 
-/// A preset, or the JSON file behind a path.
+/// The starter, a preset, or the JSON file behind a path.
 fn describe(model: &str, host: &Host) -> Result<ModelConfig> {
+    if model == starter::NAME {
+        return Ok(starter::model()?);
+    }
     let Some(path) = std::path::Path::new(model).file_stem().filter(|_| model.ends_with(".json"))
     else {
         return Ok(ModelConfig::preset(model)?);
@@ -205,8 +219,11 @@ fn load(
         let source = Random::new(seed, &config);
         return Ok(Clip::new(config, &source)?);
     }
-    let mut file = WeightsFile::open(host.open(weights)?)?;
-    let n_further = file.check(&config)?;
+    let (file, n_further) = if weights == starter::NAME {
+        starter::weights(&config)?
+    } else {
+        open_file(host.open(weights)?, &config).map_err(|error| error.in_file(weights))?
+    };
     host.log(
         Level::Debug,
         &format!("weights have {} names; {n_further} further tensors", file.dialect().name()),
@@ -214,7 +231,16 @@ fn load(
     if explicit.is_none() && (weights == "openai" || file.is_openai()) {
         config.activation = Activation::QuickGelu;
     }
-    Ok(Clip::new(config, &file)?)
+    Ok(Clip::new(config, &file).map_err(|error| error.in_file(weights))?)
+}
+
+fn open_file<'a>(
+    bytes: &'a [u8],
+    config: &ModelConfig,
+) -> crate::error::Result<(WeightsFile<'a>, usize)> {
+    let mut file = WeightsFile::open(bytes)?;
+    let n_further = file.check(config)?;
+    Ok((file, n_further))
 }
 
 fn encode(clip: &Clip, images: &Tensor, wanted: &Wanted, gem: Gem) -> Result<Outputs> {

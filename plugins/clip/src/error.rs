@@ -11,14 +11,20 @@ pub enum ClipError {
     Description { key: String, problem: String },
     #[error("model description is not JSON: {message}")]
     Json { message: String },
-    #[error("weights file: {problem}")]
-    WeightsFile { problem: String },
+    #[error("weights file{file}: {problem}")]
+    WeightsFile {
+        /// Its name, ready to print, or empty.
+        file: String,
+        problem: String,
+    },
     #[error(
-        "weights file ({dialect} names, {n_found} tensors) does not fit model `{model}`: \
+        "weights file{file} ({dialect} names, {n_found} tensors) does not fit model `{model}`: \
          {n_missing} of {n_wanted} tensors are missing{missing}; {n_wrong} have another \
          shape{wrong}"
     )]
     Weights {
+        /// Its name, ready to print, or empty.
+        file: String,
         model: String,
         dialect: &'static str,
         n_found: usize,
@@ -30,6 +36,11 @@ pub enum ClipError {
         /// The first wrong shapes, ready to print, or empty.
         wrong: String,
     },
+    #[error(
+        "weights `starter` belong to model `starter` and do not fit `{model}`; set `model = \
+         \"starter\"`, or give a weights file of `{model}` (`loupe weights ls` names public ones)"
+    )]
+    NotStarter { model: String },
     #[error("`{what}` wants {want}, but got {got}")]
     Shape { what: &'static str, want: String, got: String },
     #[error("tap {tap} does not exist: model `{model}` has blocks 1 to {n_blocks}")]
@@ -42,6 +53,21 @@ pub enum ClipError {
     Token { token: u32, vocab_size: usize, model: String },
     #[error("tensor operation failed: {message}")]
     Tensor { message: String },
+}
+
+impl ClipError {
+    /// A file whose content is wrong, before anybody has said its name.
+    pub fn weights_file(problem: impl Into<String>) -> Self {
+        Self::WeightsFile { file: String::new(), problem: problem.into() }
+    }
+
+    /// The same error, with the name of the weights file that it is about.
+    pub fn in_file(mut self, name: &str) -> Self {
+        if let Self::WeightsFile { file, .. } | Self::Weights { file, .. } = &mut self {
+            *file = format!(" `{name}`");
+        }
+        self
+    }
 }
 
 impl From<candle_core::Error> for ClipError {

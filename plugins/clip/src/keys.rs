@@ -8,15 +8,17 @@ use crate::vision::Gem;
 #[derive(Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
 pub struct ClipConfig {
-    /// A published model by open_clip's name, or an open_clip JSON description.
+    /// `starter` (built in), a published model by open_clip's name, or an open_clip JSON
+    /// description.
     #[schema(file, names = [
-        "ViT-B-32", "ViT-B-32-quickgelu", "ViT-B-16", "ViT-B-16-quickgelu", "ViT-B-16-plus-240",
-        "ViT-L-14", "ViT-L-14-quickgelu", "ViT-L-14-336",
+        "starter", "ViT-B-32", "ViT-B-32-quickgelu", "ViT-B-16", "ViT-B-16-quickgelu",
+        "ViT-B-16-plus-240", "ViT-L-14", "ViT-L-14-quickgelu", "ViT-L-14-336",
     ])]
     pub model: String,
     /// A weights file (safetensors, PyTorch, TorchScript; names of open_clip, OpenAI or Hugging
-    /// Face), or `random` for seeded weights that have learned nothing.
-    #[schema(file, names = ["random"])]
+    /// Face), `starter` for the small model built in, which knows surfaces and their defects and
+    /// nothing else, or `random` for seeded weights that have learned nothing.
+    #[schema(file, names = ["starter", "random"])]
     pub weights: String,
     /// For `random` weights only.
     #[serde(default)]
@@ -33,15 +35,17 @@ pub struct ClipConfig {
 #[derive(Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
 pub struct GemConfig {
-    /// A published model by open_clip's name, or an open_clip JSON description.
+    /// `starter` (built in), a published model by open_clip's name, or an open_clip JSON
+    /// description.
     #[schema(file, names = [
-        "ViT-B-32", "ViT-B-32-quickgelu", "ViT-B-16", "ViT-B-16-quickgelu", "ViT-B-16-plus-240",
-        "ViT-L-14", "ViT-L-14-quickgelu", "ViT-L-14-336",
+        "starter", "ViT-B-32", "ViT-B-32-quickgelu", "ViT-B-16", "ViT-B-16-quickgelu",
+        "ViT-B-16-plus-240", "ViT-L-14", "ViT-L-14-quickgelu", "ViT-L-14-336",
     ])]
     pub model: String,
     /// A weights file (safetensors, PyTorch, TorchScript; names of open_clip, OpenAI or Hugging
-    /// Face), or `random` for seeded weights that have learned nothing.
-    #[schema(file, names = ["random"])]
+    /// Face), `starter` for the small model built in, which knows surfaces and their defects and
+    /// nothing else, or `random` for seeded weights that have learned nothing.
+    #[schema(file, names = ["starter", "random"])]
     pub weights: String,
     /// For `random` weights only.
     #[serde(default)]
@@ -101,7 +105,8 @@ mod tests {
     #[test]
     fn the_schemas_name_every_preset() {
         for schema in [ClipConfig::schema(), GemConfig::schema()] {
-            let names = serde_json::json!(ModelConfig::preset_names());
+            let names = [vec!["starter"], ModelConfig::preset_names()].concat();
+            let names = serde_json::json!(names);
             assert_eq!(schema["properties"]["model"]["x-names"], names);
         }
     }

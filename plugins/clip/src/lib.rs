@@ -11,9 +11,11 @@ mod keys;
 pub mod model;
 pub mod ops;
 pub mod position;
+pub mod starter;
 pub mod text;
 pub mod tokenizer;
 pub mod vision;
+pub mod vocabulary;
 pub mod weights;
 
 pub use component::{ClipEncoder, GemEncoder};
@@ -22,6 +24,7 @@ pub use error::{ClipError, Result};
 pub use keys::{ClipConfig, GemConfig};
 pub use model::{Clip, Encoded, Outputs, Request, Session, Wanted};
 pub use vision::Gem;
+pub use vocabulary::TokenTable;
 
 /// Sets the size of this library's thread pool, once; later calls change nothing.
 ///

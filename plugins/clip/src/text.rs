@@ -6,6 +6,7 @@ use crate::config::{Activation, TextConfig};
 use crate::error::{ClipError, Result};
 use crate::ops::{self, LayerNorm};
 use crate::vision::{Block, BlockRun};
+use crate::vocabulary::TokenTable;
 
 /// Tokens that one pass over the blocks takes together.
 const MAX_BATCH_TOKENS: usize = 1_024;
@@ -14,8 +15,7 @@ const MAX_BATCH_TOKENS: usize = 1_024;
 pub struct TextTower {
     pub config: TextConfig,
     pub activation: Activation,
-    /// `[vocab, c]`
-    pub token_embedding: Vec<f32>,
+    pub token_embedding: TokenTable,
     /// `[context, c]`
     pub positions: Vec<f32>,
     pub blocks: Vec<Block>,
@@ -84,8 +84,7 @@ impl TextTower {
         let mut values = Vec::with_capacity(rows.len() * length * width);
         for row in rows {
             for (token, position) in row.iter().zip(self.positions.chunks_exact(width)) {
-                let start = *token as usize * width;
-                let embedding = self.token_embedding.get(start..start + width).unwrap_or_default();
+                let embedding = self.token_embedding.row(*token);
                 values.extend(embedding.iter().zip(position).map(|(a, b)| a + b));
             }
         }

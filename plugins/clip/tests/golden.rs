@@ -2,27 +2,12 @@
 
 mod common;
 
-use candle_core::Tensor;
-use common::{Tensors, gelu, image, quick, relative_error, tensors, values};
+use common::{Tensors, check, gelu, image, quick, tensors, values};
 use loupe_clip::model::Request;
 use loupe_clip::ops;
 use loupe_clip::text::TextTower;
 use loupe_clip::vision::{Gem, Stream, VisionTower};
 use loupe_clip::{Activation, Clip, Wanted};
-
-/// The tolerance for f32 tokens and embeddings, per stage.
-const TOLERANCE: f64 = 2e-5;
-
-fn check(stage: &str, got: &Tensor, want: &Tensor) {
-    let (got, want) = (values(got), values(want));
-    let error = relative_error(&got, &want);
-    assert!(error <= TOLERANCE, "{stage}: {error:.2e}");
-    // A recorded value that is off by ten tolerances must not pass.
-    let mut altered = want.clone();
-    let square: f32 = want.iter().map(|v| v * v).sum();
-    altered[0] += 10.0 * TOLERANCE as f32 * (square / want.len() as f32).sqrt();
-    assert!(relative_error(&got, &altered) > TOLERANCE, "{stage}: the test sees nothing");
-}
 
 fn check_stages(clip: &Clip, golden: &Tensors, height: usize, width: usize) {
     let at = |stage: &str| &golden[&format!("{height}x{width}.plain.{stage}")];

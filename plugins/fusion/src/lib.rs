@@ -1,22 +1,36 @@
-//! Training-free fusions of maps and scores: `weighted`, `sum`, `min-max`, `resolution-mean`.
+//! Training-free fusions. Of maps and scores: `weighted`, `sum`, `product`, `harmonic`, `max`,
+//! `min-max`, `resolution-mean`. Between an encoder's taps: `tap-tokens`.
 
+mod harmonic;
+mod max;
 mod min_max;
+mod parts;
+mod product;
 mod resolution_mean;
 mod sum;
+mod tap_tokens;
 mod weighted;
 
 use loupe_plugin::prelude::*;
 
+use harmonic::Harmonic;
+use max::Max;
 use min_max::MinMax;
+use product::Product;
 use resolution_mean::ResolutionMean;
 use sum::Sum;
+use tap_tokens::TapTokens;
 use weighted::Weighted;
 
 export!(
     fusion "weighted" = Weighted,
     fusion "sum" = Sum,
+    fusion "product" = Product,
+    fusion "harmonic" = Harmonic,
+    fusion "max" = Max,
     fusion "min-max" = MinMax,
     fusion "resolution-mean" = ResolutionMean,
+    fusion "tap-tokens" = TapTokens,
 );
 
 /// Fuses tensors given to the port `parts`, for tests.
@@ -30,14 +44,13 @@ fn fuse(subject: loupe_plugin::testing::Subject, parts: &[Tensor]) -> Result<Vec
     Ok(ran.tensor("fused").f32s().map_err(|error| error.to_string())?.to_vec())
 }
 
-/// Adds up parts of one shape, each times its weight, in f64 and in order.
-fn weighted_sum(parts: &[Tensor], weights: &[f64]) -> Result<Vec<f64>> {
-    let shape = same_shape(parts)?;
-    let mut total = vec![0.0_f64; shape.len()];
-    for (part, weight) in parts.iter().zip(weights) {
-        for (total, score) in total.iter_mut().zip(part.f32s()?) {
-            *total += weight * f64::from(*score);
-        }
-    }
-    Ok(total)
+/// As `fuse`, of parts `[1, n]`.
+#[cfg(test)]
+fn fuse_rows(
+    subject: loupe_plugin::testing::Subject,
+    parts: &[&[f32]],
+) -> Result<Vec<f32>, String> {
+    let part = |part: &&[f32]| Tensor::new([1, part.len()], part.to_vec());
+    let parts = parts.iter().map(part).collect::<Result<Vec<_>>>();
+    fuse(subject, &parts.map_err(|error| error.to_string())?)
 }

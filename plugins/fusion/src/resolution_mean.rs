@@ -84,20 +84,8 @@ impl ResolutionMean {
             Interpolation::Bilinear => bilinear,
             Interpolation::BilinearAlignCorners => bilinear_align_corners,
         };
-        let host = self.host;
-        let failed = std::sync::Mutex::new(None);
-        let resized = resize(part.f32s()?, dims, to, &|n, body| {
-            if let Err(error) = host.parallel_for(n, body) {
-                failed
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner)
-                    .get_or_insert(error);
-            }
-        });
-        match failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => resized.map_err(Error::input),
-        }
+        let scores = part.f32s()?;
+        self.host.lend_threads(|threads| resize(scores, dims, to, threads))?.map_err(Error::input)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use loupe_plugin::prelude::*;
 
-use crate::weighted_sum;
+use crate::parts::fold;
 
 /// Adds parts of one shape.
 pub struct Sum;
@@ -18,7 +18,7 @@ impl Fusion for Sum {
 
     /// `parts`: n >= 1 tensors of one shape -> that shape. Errors: `Empty`, `Shape`.
     fn fuse(&self, parts: &[Tensor]) -> Result<Tensor> {
-        let total = weighted_sum(parts, &vec![1.0; parts.len()])?;
+        let total = fold(parts, &vec![1.0; parts.len()], 0.0, |sum, _, score| sum + score)?;
         Tensor::new(same_shape(parts)?, total.into_iter().map(|score| score as f32))
     }
 }

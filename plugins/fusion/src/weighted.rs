@@ -3,7 +3,7 @@
 use loupe_plugin::prelude::*;
 use serde::Deserialize;
 
-use crate::weighted_sum;
+use crate::parts::{fold, per_part};
 
 /// Adds parts, each times its weight.
 #[derive(Deserialize, Schema)]
@@ -32,13 +32,8 @@ impl Fusion for Weighted {
 
     /// `parts`: as many as weights, of one shape -> that shape. Errors: `Shape`, a count that differs.
     fn fuse(&self, parts: &[Tensor]) -> Result<Tensor> {
-        if parts.len() != self.weights.len() {
-            let (n_parts, n_weights) = (parts.len(), self.weights.len());
-            return Err(Error::input(format!(
-                "`weights` has {n_weights} numbers, but there are {n_parts} parts; give one weight per part"
-            )));
-        }
-        let mut fused = weighted_sum(parts, &self.weights)?;
+        let weights = per_part("weights", Some(&self.weights), 1.0, parts.len())?;
+        let mut fused = fold(parts, &weights, 0.0, |sum, weight, score| sum + weight * score)?;
         if let Some([low, high]) = self.clamp {
             fused.iter_mut().for_each(|score| *score = score.clamp(low, high));
         }

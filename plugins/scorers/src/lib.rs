@@ -4,6 +4,7 @@
 
 mod language;
 mod nearest;
+mod text_models;
 
 use loupe_plugin::prelude::*;
 

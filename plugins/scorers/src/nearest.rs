@@ -1,14 +1,19 @@
 //! Vision guidance: distance of each patch to its nearest among the patches of normal references.
 //! Source: the memory bank of PatchCore, arXiv:2106.08265, with cosine for L2 as in WinCLIP and FADE.
 
+mod euclidean;
+
+use std::borrow::Cow;
+
 use loupe_kernels::{nearest_cosine, unit_rows};
 use loupe_plugin::prelude::*;
 use serde::Deserialize;
 
 use crate::on_host;
+use euclidean::nearest_euclidean;
 
-/// What a cosine becomes.
-#[derive(Clone, Copy, Default, Deserialize, Schema)]
+/// How far a patch is from another.
+#[derive(Clone, Copy, Default, PartialEq, Deserialize, Schema)]
 #[serde(rename_all = "kebab-case")]
 enum Distance {
     /// (1 - cosine) / 2, 0..=1.
@@ -16,6 +21,32 @@ enum Distance {
     HalfCosine,
     /// 1 - cosine, 0..=2.
     Cosine,
+    /// Length of the difference, raw vectors. For features whose length means something.
+    Euclidean,
+}
+
+impl Distance {
+    /// What is stored and compared: unit rows for the cosine, rows as they are otherwise. Errors:
+    /// `Input` if a value is not finite.
+    fn rows<'a>(self, rows: &'a [f32], width: usize) -> Result<Cow<'a, [f32]>> {
+        match self {
+            Distance::HalfCosine | Distance::Cosine => {
+                unit_rows(rows, width).map(Cow::Owned).map_err(Error::input)
+            }
+            Distance::Euclidean if rows.iter().all(|value| value.is_finite()) => {
+                Ok(Cow::Borrowed(rows))
+            }
+            Distance::Euclidean => Err(Error::input("a vector holds a value that is not finite")),
+        }
+    }
+
+    /// A bank of raw rows is not one of unit rows: a state is read by what wrote it.
+    fn schema(self) -> &'static str {
+        match self {
+            Distance::HalfCosine | Distance::Cosine => "loupe.memory-bank",
+            Distance::Euclidean => "loupe.memory-bank.raw",
+        }
+    }
 }
 
 /// Scores patches by their distance to a memory bank.
@@ -37,12 +68,10 @@ fn one() -> usize {
     1
 }
 
-const SCHEMA: &str = "loupe.memory-bank";
-
 pub struct Nearest {
     config: NearestConfig,
     host: Host,
-    /// Unit rows `[m, width]`; empty before `load`, or when there are no references.
+    /// Rows `[m, width]`, of length 1 for a cosine; empty before `load`, or when there are no references.
     bank: Vec<f32>,
     width: usize,
 }
@@ -88,24 +117,39 @@ impl Scorer for Nearest {
             return Err(Error::shape("query", format!("[..., {}]", self.width), query.shape()));
         }
         let n_images = query.dims().first().copied().unwrap_or(0).max(1);
-        let rows = unit_rows(query.f32s()?, width).map_err(Error::input)?;
+        let rows = self.config.distance.rows(query.f32s()?, width)?;
         let per_image = (n_rows / n_images).max(1) * width;
         let mut scores = Vec::with_capacity(n_rows);
         for image in rows.chunks(per_image) {
             let own = if self.config.self_reference { image } else { &[] };
-            let slabs = [self.bank.as_slice(), own];
-            let cosines = on_host(&self.host, |par| {
-                nearest_cosine(image, &slabs, width, self.config.k, par)
-            })?
-            .map_err(Error::input)?;
-            scores.extend(cosines.into_iter().map(|cosine| match self.config.distance {
-                Distance::HalfCosine => 0.5 * (1.0 - cosine),
-                Distance::Cosine => 1.0 - cosine,
-            }));
+            scores.extend(self.distances(image, &[self.bank.as_slice(), own], width)?);
         }
         let dims = query.dims();
         let leading = dims.get(..dims.len().saturating_sub(1)).unwrap_or_default();
         Ok(Outputs::one("patch_scores", Tensor::new(leading.to_vec(), scores)?))
+    }
+}
+
+impl Nearest {
+    /// Of each row to its k-th nearest in the slabs. Errors: fewer than `k` rows in them.
+    fn distances(&self, rows: &[f32], slabs: &[&[f32]], width: usize) -> Result<Vec<f32>> {
+        let k = self.config.k;
+        let cosines = || {
+            on_host(&self.host, |par| nearest_cosine(rows, slabs, width, k, par))?
+                .map_err(Error::input)
+        };
+        Ok(match self.config.distance {
+            Distance::HalfCosine => cosines()?.iter().map(|cosine| 0.5 * (1.0 - cosine)).collect(),
+            Distance::Cosine => cosines()?.iter().map(|cosine| 1.0 - cosine).collect(),
+            Distance::Euclidean => {
+                let n_rows = slabs.iter().map(|slab| slab.len()).sum::<usize>() / width.max(1);
+                if n_rows < k {
+                    let want = format!("a bank of at least `k` = {k} rows, got {n_rows}");
+                    return Err(Error::input(want));
+                }
+                on_host(&self.host, |par| nearest_euclidean(rows, slabs, width, k, par))?
+            }
+        })
     }
 }
 
@@ -133,7 +177,7 @@ impl Fit for Nearest {
                 ));
             }
             session.width = width;
-            session.bank.extend(unit_rows(rows.f32s()?, width).map_err(Error::input)?);
+            session.bank.extend(self.config.distance.rows(rows.f32s()?, width)?.iter());
         }
         Ok(())
     }
@@ -145,11 +189,13 @@ impl Fit for Nearest {
             ));
         }
         let n_rows = session.bank.len() / session.width.max(1);
-        StateWriter::new(SCHEMA, 1).f32s("bank", [n_rows, session.width], &session.bank)?.finish()
+        StateWriter::new(self.config.distance.schema(), 1)
+            .f32s("bank", [n_rows, session.width], &session.bank)?
+            .finish()
     }
 
     fn load(&self, state: &State) -> Result<Nearest> {
-        let bank = StateReader::new(state, SCHEMA, 1)?.tensor("bank")?;
+        let bank = StateReader::new(state, self.config.distance.schema(), 1)?.tensor("bank")?;
         let [_, width] = bank.dims_n::<2>("bank")?;
         Ok(Nearest { config: self.config.clone(), host: self.host, bank: bank.into_f32s()?, width })
     }
@@ -177,7 +223,10 @@ mod tests {
     #[test]
     fn conforms() {
         let query = Tensor::new([1, 2, 1, 2], [1.0, 0.5, 0.2, 1.0]).unwrap();
-        testing::scorer::<Nearest>("k = 1").fit("rows", bank()).input("query", query).check();
+        for config in ["k = 1", "distance = \"euclidean\""] {
+            let subject = testing::scorer::<Nearest>(config).fit("rows", bank());
+            subject.input("query", query.clone()).check();
+        }
     }
 
     #[test]
@@ -189,9 +238,20 @@ mod tests {
     }
 
     #[test]
+    fn euclidean_distances_are_of_the_vectors_as_they_are() {
+        let query = || Tensor::new([1, 1, 3, 2], [3.0, 0.0, 0.0, -3.5, 3.0, 4.0]).unwrap();
+        close(&scores("distance = \"euclidean\"", query()), &[0.0, 4.0, 4.0]);
+        let second = scores("distance = \"euclidean\"\nk = 2", query());
+        close(&second, &[9.25_f32.sqrt(), 21.25_f32.sqrt(), 21.25_f32.sqrt()]);
+    }
+
+    #[test]
     fn self_reference_takes_the_image_alone_not_its_batch() {
         let query = Tensor::new([2, 1, 1, 2], [-1.0, 0.0, -1.0, 0.0]).unwrap();
         close(&scores("k = 2\nself_reference = true", query), &[0.5, 0.5]);
+        let query = Tensor::new([2, 1, 1, 2], [3.0, 4.0, 3.0, 4.0]).unwrap();
+        let euclidean = "k = 2\nself_reference = true\ndistance = \"euclidean\"";
+        close(&scores(euclidean, query), &[4.0, 4.0]);
     }
 
     #[test]

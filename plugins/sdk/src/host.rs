@@ -20,6 +20,9 @@ pub enum Level {
     Debug = abi::LOUPE_LOG_DEBUG,
 }
 
+/// Calls `f(0), .., f(n - 1)`, in any order and on any threads, and returns when all are done.
+pub type ParallelLoop<'a> = dyn Fn(usize, &(dyn Fn(usize) + Sync)) + Sync + 'a;
+
 /// Services of the engine. A handle: copy it, keep it in the instance, use it from any thread.
 #[derive(Clone, Copy, Debug)]
 pub struct Host {
@@ -95,6 +98,21 @@ impl Host {
         }
         let first = loop_.first.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         first.map_or(Ok(()), Err)
+    }
+
+    /// Lends the host's threads to a kernel, which owns none and asks for them by a plain function.
+    /// Errors: as `parallel_for`, of the kernel's first loop that failed.
+    pub fn lend_threads<T>(&self, kernel: impl FnOnce(&ParallelLoop<'_>) -> T) -> Result<T> {
+        let first = Mutex::new(None);
+        let made = kernel(&|n, body| {
+            if let Err(error) = self.parallel_for(n, body) {
+                first.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(error);
+            }
+        });
+        match first.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            Some(error) => Err(error),
+            None => Ok(made),
+        }
     }
 
     /// `body(i)` for each i below n, in order. Errors: as `parallel_for`.
@@ -217,4 +235,26 @@ unsafe extern "C" fn step<F: Fn(usize) + Sync>(arg: *mut c_void, i: usize) {
     // SAFETY: `arg` is the `Loop<F>` on the stack of `parallel_for`, which waits for this.
     let loop_ = unsafe { &*arg.cast::<Loop<F>>() };
     loop_.step(i);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn a_kernel_runs_on_lent_threads_and_its_panic_is_an_error() {
+        let host = crate::testing::host();
+        let sum = AtomicUsize::new(0);
+        let made = host.lend_threads(|threads| {
+            threads(5, &|i| {
+                sum.fetch_add(i, Ordering::Relaxed);
+            });
+            "made"
+        });
+        assert_eq!(made.unwrap(), "made");
+        assert_eq!(sum.into_inner(), 10);
+        let failed = host.lend_threads(|threads| threads(3, &|i| assert!(i != 1, "one is odd")));
+        assert!(failed.unwrap_err().to_string().contains("one is odd"));
+    }
 }

@@ -102,7 +102,7 @@ impl Bench {
     /// The same with images large enough that one class fills files of tens of megabytes.
     pub fn finer_grid(&self) {
         let text = std::fs::read_to_string(self.world.path("pipeline.toml")).unwrap();
-        self.world.write("pipeline.toml", text.replace("sizes = [48, 64]", "sizes = [48, 512]"));
+        self.world.write("pipeline.toml", text.replace("sizes = [48, 64]", "sizes = [48, 640]"));
     }
 
     /// `loupe run` with the cache and the run folder of `name`.

@@ -117,7 +117,7 @@ fn a_limit_on_the_size_of_files_is_an_error_and_not_the_end() {
     bench.pipeline("f32", 1024);
     bench.finer_grid();
     let want = bench.undisturbed();
-    let max_bytes = 12 << 20;
+    let max_bytes = 18 << 20;
     let largest = want.values.values().map(|(_, bytes)| bytes.len()).sum::<usize>();
     assert!(largest > 2 * max_bytes, "{largest}");
     let ended = bench.ended(&mut limited(&bench, "limited", max_bytes as u64));

@@ -189,7 +189,7 @@ fn no_such_choice() {
     check(
         &edit(&[(r#"model = "softmax""#, r#"model = "soft-max""#)]),
         expect![[r#"
-            error: `model` of stage `tells` (scorer `language`) wants one of `average`, `softmax`, `max`, got the string "soft-max"
+            error: `model` of stage `tells` (scorer `language`) wants one of `average`, `softmax`, `max`, `logistic-regression`, `mlp`, `k-nearest`, `random-forest`, `gradient-boosting`, `gaussian-mixture`, got the string "soft-max"
               --> WORLD/p.toml:11:96
                |
             11 | tells    = { scorer = "language", query = "clip.gem_patch_embeddings", text = "words", model = "soft-max" }
@@ -479,7 +479,7 @@ fn unknown_layout() {
               |              ^^^^^^^
               |
               = help: did you mean `mvtec-ad`?
-              = note: there are `folder`, `mvtec-ad`; the path of a layout file is taken too
+              = note: there are `mvtec-ad`, `folder`, `visa`, `mvtec-3d`, `mpdd`, `btad`, `brain`, `liver`, `retina-resc`, `retina-oct`, `chest`, `histopathology`; the path of a layout file is taken too
 
             1 error
         "#]],

@@ -84,7 +84,7 @@ fn a_model_that_is_not_there() {
             8 | clip     = { encoder = "gem", image = "image", model = "tinny.json", weights = "random", blocks = 2 }
               |                                                        ^^^^^^^^^^^^
               |
-              = note: names it knows are `ViT-B-32`, `ViT-B-32-quickgelu`, `ViT-B-16`, `ViT-B-16-quickgelu`, `ViT-B-16-plus-240`, `ViT-L-14`, `ViT-L-14-quickgelu`, `ViT-L-14-336`
+              = note: names it knows are `starter`, `ViT-B-32`, `ViT-B-32-quickgelu`, `ViT-B-16`, `ViT-B-16-quickgelu`, `ViT-B-16-plus-240`, `ViT-L-14`, `ViT-L-14-quickgelu`, `ViT-L-14-336`
 
             1 error
         "#]],
@@ -102,7 +102,7 @@ fn weights_that_have_no_name() {
             8 | clip     = { encoder = "gem", image = "image", model = "tiny.json", weights = "laion400m-e33", blocks = 2 }
               |                                                                               ^^^^^^^^^^^^^^^
               |
-              = note: names it knows are `random`, and those of `loupe weights ls`
+              = note: names it knows are `starter`, `random`, and those of `loupe weights ls`
 
             1 error
         "#]],

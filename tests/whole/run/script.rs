@@ -43,10 +43,16 @@ fn mistakes_point_into_the_script() {
     let world = world();
     let cases = [
         ("let x = 1;\nlet y = x + ;\n", "study.rhai:2:"),
-        ("let p = pipeline(\"r.toml\");\np.run(#{ shot: 1 });\n", "`run` has no `shot`; `run` knows `shots`"),
+        (
+            "let p = pipeline(\"r.toml\");\np.run(#{ shot: 1 });\n",
+            "`run` has no `shot`; `run` knows `shots`",
+        ),
         ("let p = pipeline(\"r.toml\");\n\nlet r = p.run(#{ shots: 99 });\n", "study.rhai:3:"),
         ("pipeline(\"none.toml\").run();\n", "the pipeline has mistakes"),
-        ("let r = pipeline(\"r.toml\").run();\nr.get(\"image.acc\");\n", "no metric is called `image.acc`; there are image.auroc"),
+        (
+            "let r = pipeline(\"r.toml\").run();\nr.get(\"image.acc\");\n",
+            "no metric is called `image.acc`; there are image.auroc",
+        ),
         ("loop { }\n", "exceeds its limit of operations"),
         ("table([1, 2]).row([1]);\n", "the table has 2 columns, and this row 1"),
         ("import \"other\" as o;\n", "study.rhai:1:"),
@@ -63,8 +69,14 @@ fn mistakes_point_into_the_script() {
 fn a_script_sweeps() {
     let world = world();
     world.write("s.toml", "sweep = 1\nbase = \"r.toml\"\nshots = [1, 2]\n");
-    let ended = script(&world, "for row in sweep(\"s.toml\") { print(row.variant + row.shots); }", &[]);
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "base1\nbase2\n"), "{}", ended.stderr);
+    let ended =
+        script(&world, "for row in sweep(\"s.toml\") { print(row.variant + row.shots); }", &[]);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(0), "base1\nbase2\n"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -73,10 +85,15 @@ fn an_imported_command_line_is_a_pipeline_that_checks() {
     let file = world.path("imported.toml").display().to_string();
     let line = "--dataset-source data --normalize-segmentations --segmentation-mode vision --classification-mode \
         vision --vision-feature clip --pretrained random --segmentation-img-sizes 32,48 --shots 1";
-    let arguments = ["import", "fade", "--out", &file, "--"].into_iter().chain(line.split_whitespace());
+    let arguments =
+        ["import", "fade", "--out", &file, "--"].into_iter().chain(line.split_whitespace());
     let ended = world.run(arguments);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("run it: loupe run WORLD/imported.toml --out"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("run it: loupe run WORLD/imported.toml --out"),
+        "{}",
+        ended.stderr
+    );
     let ended = world.run(["check", &file]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     // With a small model in the place of the original's it runs, hook and all.
@@ -85,7 +102,8 @@ fn an_imported_command_line_is_a_pipeline_that_checks() {
     let ended = world.run(["run", &file, "--set", &model, "--out", &out]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let (_, map) = loupe_tests::read_npy(&map_of(&world.path("out")));
-    let (low, high) = map.iter().fold((f32::MAX, f32::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
+    let (low, high) =
+        map.iter().fold((f32::MAX, f32::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
     assert_eq!((low, high), (0.0, 1.0), "the hook normalises each map");
     let wrong = world.run(["import", "fade", "--", "--shot", "1"]);
     assert!(wrong.stderr.contains("did you mean `--shots`?"), "{}", wrong.stderr);

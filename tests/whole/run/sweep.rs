@@ -38,14 +38,24 @@ fn a_sweep_ends_in_one_table_and_goes_on_where_it_was() {
     assert!(first.stderr.contains("8 run, 0 done before, 0 failed"), "{}", first.stderr);
     let lines: Vec<&str> = first.stdout.lines().collect();
     assert!(lines[0].starts_with("protocol: native"), "{}", first.stdout);
-    assert!(lines[2].starts_with("both sizes (baseline)") && lines[2].contains(" ± "), "{}", lines[2]);
+    assert!(
+        lines[2].starts_with("both sizes (baseline)") && lines[2].contains(" ± "),
+        "{}",
+        lines[2]
+    );
     assert_eq!(lines.len(), 2 + 2 * 2);
     let csv = text(&world, "out/sweep.csv");
-    assert!(csv.starts_with("protocol,variant,baseline,shots,n_seeds,n_failed,image.auroc mean"), "{csv}");
+    assert!(
+        csv.starts_with("protocol,variant,baseline,shots,n_seeds,n_failed,image.auroc mean"),
+        "{csv}"
+    );
     assert!(text(&world, "out/sweep.md").contains("| one-size | 2 | 2 |"));
     // The cells are run folders of their own.
     let run = json(&world.path("out/cells/one-size-s2-seed1/run.json"));
-    assert_eq!((&run["shots"], &run["seed"], &run["complete"]), (&2.into(), &1.into(), &true.into()));
+    assert_eq!(
+        (&run["shots"], &run["seed"], &run["complete"]),
+        (&2.into(), &1.into(), &true.into())
+    );
 
     let again = sweep(&world, &[]);
     assert!(again.stderr.contains("0 run, 8 done before, 0 failed"), "{}", again.stderr);
@@ -66,7 +76,11 @@ fn a_cell_that_fails_is_recorded_and_the_others_go_on() {
     let ended = sweep(&world, &[]);
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
     assert!(ended.stderr.contains("4 run, 0 done before, 8 failed"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("error: two-sizes-s5-seed0: class `wire_mesh`"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("error: two-sizes-s5-seed0: class `wire_mesh`"),
+        "{}",
+        ended.stderr
+    );
     assert!(ended.stdout.contains("0 (2 failed)"), "{}", ended.stdout);
     let records = text(&world, "out/cells.jsonl");
     assert!(records.contains("the pipeline has mistakes"), "{records}");

@@ -19,6 +19,7 @@ pub use random::Random;
 
 use crate::config::ModelConfig;
 use crate::error::{ClipError, Result};
+use crate::vocabulary::{self, TokenTable};
 use names::Source;
 
 /// How many names an error message lists.
@@ -31,6 +32,11 @@ pub trait Weights {
 
     /// Whether the text tower is there.
     fn has_text(&self) -> bool;
+
+    /// The token table. A source that knows no short tables has a whole one.
+    fn token_table(&self, vocab_size: usize, width: usize) -> Result<TokenTable> {
+        Ok(TokenTable::whole(self.take(vocabulary::WEIGHT, &[vocab_size, width])?, width))
+    }
 }
 
 /// A tensor as it stands in a file.
@@ -39,7 +45,7 @@ pub struct RawTensor<'a> {
     pub shape: Vec<usize>,
     /// In elements; `None` if the data is dense and row-major.
     pub strides: Option<Vec<usize>>,
-    /// `None` for a type that no weight has (whole numbers, booleans).
+    /// `None` for a type that nothing here has (booleans, other whole numbers than i32).
     pub dtype: Option<DType>,
     /// Starts at the tensor's first element.
     pub data: &'a [u8],
@@ -89,6 +95,10 @@ impl<'a> WeightsFile<'a> {
     /// model. Errors: `Weights` with counts and the first names.
     pub fn check(&mut self, config: &ModelConfig) -> Result<usize> {
         let mut wanted = expected(config);
+        let ids = self.ids(config.text.vocab_size)?;
+        if let Some(ids) = &ids {
+            self.expect_short_table(&mut wanted, ids.len())?;
+        }
         let is_text = |name: &str| !name.starts_with("visual.");
         self.has_text = wanted.iter().any(|(name, _)| is_text(name) && self.shape(name).is_some());
         if !self.has_text {
@@ -108,9 +118,11 @@ impl<'a> WeightsFile<'a> {
         if missing.is_empty() && wrong.is_empty() {
             let n_used: usize =
                 wanted.iter().map(|(name, _)| self.dialect.source(name).len()).sum();
+            let n_used = n_used + usize::from(ids.is_some());
             return Ok(self.tensors.len().saturating_sub(n_used));
         }
         Err(ClipError::Weights {
+            file: String::new(),
             model: config.name.clone(),
             dialect: self.dialect.name(),
             n_found: self.tensors.len(),
@@ -132,6 +144,30 @@ impl<'a> WeightsFile<'a> {
     pub fn is_openai(&self) -> bool {
         let sizes = ["input_resolution", "context_length", "vocab_size"];
         sizes.iter().all(|name| self.tensors.contains_key(*name))
+    }
+
+    /// The tokens that a short table lists, or `None` if the table is whole.
+    /// Errors: `WeightsFile` if they are not as the rule of `vocabulary` says.
+    fn ids(&self, vocab_size: usize) -> Result<Option<Vec<u32>>> {
+        let Some(tensor) = self.tensors.get(vocabulary::IDS) else { return Ok(None) };
+        let ids = tensor.to_ids(vocabulary::IDS)?;
+        vocabulary::check_ids(&ids, vocab_size)?;
+        Ok(Some(ids))
+    }
+
+    /// The table wants as many rows as there are ids, and one more.
+    fn expect_short_table(&self, wanted: &mut [(String, Vec<usize>)], n_ids: usize) -> Result<()> {
+        let found = self.shape(vocabulary::WEIGHT).ok_or_else(|| {
+            let (ids, weight) = (vocabulary::IDS, vocabulary::WEIGHT);
+            bad_file(&format!("holds `{ids}`, but no `{weight}` whose rows it would name"))
+        })?;
+        if found.first().is_some_and(|n_rows| *n_rows != n_ids + 1) {
+            return Err(vocabulary::wrong_length(found.first().copied().unwrap_or(0), n_ids));
+        }
+        for (_, shape) in wanted.iter_mut().filter(|(name, _)| name == vocabulary::WEIGHT) {
+            shape.splice(..1, [n_ids + 1]);
+        }
+        Ok(())
     }
 
     /// The shape that a model's tensor would have, or `None` if a part of it is missing.
@@ -175,7 +211,7 @@ impl Weights for WeightsFile<'_> {
         };
         if tensor.dims() != shape {
             let problem = format!("`{name}` is {:?}, not {shape:?}", tensor.dims());
-            return Err(ClipError::WeightsFile { problem });
+            return Err(ClipError::weights_file(problem));
         }
         let values = crate::ops::to_vec(&tensor)?;
         match values.iter().find(|value| !value.is_finite()) {
@@ -187,13 +223,40 @@ impl Weights for WeightsFile<'_> {
     fn has_text(&self) -> bool {
         self.has_text
     }
+
+    fn token_table(&self, vocab_size: usize, width: usize) -> Result<TokenTable> {
+        match self.ids(vocab_size)? {
+            None => {
+                Ok(TokenTable::whole(self.take(vocabulary::WEIGHT, &[vocab_size, width])?, width))
+            }
+            Some(ids) => {
+                let rows = self.take(vocabulary::WEIGHT, &[ids.len() + 1, width])?;
+                TokenTable::short(rows, width, ids, vocab_size)
+            }
+        }
+    }
 }
 
 impl RawTensor<'_> {
     fn to_f32(&self, name: &str) -> Result<Tensor> {
-        let dtype = self.dtype.ok_or_else(|| {
+        let dtype = self.dtype.filter(DType::is_float).ok_or_else(|| {
             bad_file(&format!("tensor `{name}` is not of a floating type (f32, f16, bf16, f64)"))
         })?;
+        Ok(self.read(name, dtype)?.to_dtype(DType::F32)?)
+    }
+
+    fn to_ids(&self, name: &str) -> Result<Vec<u32>> {
+        let wrong = |what: &str| bad_file(&format!("tensor `{name}` wants {what}"));
+        let dtype = self.dtype.filter(|dtype| *dtype == DType::I32);
+        let ids = self.read(name, dtype.ok_or_else(|| wrong("whole numbers of 32 bits (i32)"))?)?;
+        if ids.rank() != 1 {
+            return Err(wrong(&format!("one dimension, got {:?}", ids.dims())));
+        }
+        let negative = |_| wrong("ids of 0 or more");
+        ids.to_vec1::<i32>()?.into_iter().map(|id| u32::try_from(id).map_err(negative)).collect()
+    }
+
+    fn read(&self, name: &str, dtype: DType) -> Result<Tensor> {
         let size = dtype.size_in_bytes();
         let damaged = || bad_file(&format!("tensor `{name}` reaches beyond its data"));
         let n_values = count(&self.shape).ok_or_else(damaged)?;
@@ -208,7 +271,7 @@ impl RawTensor<'_> {
                 Tensor::from_raw_buffer(&bytes, dtype, &self.shape, &Device::Cpu)?
             }
         };
-        Ok(tensor.to_dtype(DType::F32)?)
+        Ok(tensor)
     }
 }
 
@@ -225,6 +288,7 @@ fn read_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, RawTensor<'_>>> {
             Dtype::F16 => Some(DType::F16),
             Dtype::BF16 => Some(DType::BF16),
             Dtype::F64 => Some(DType::F64),
+            Dtype::I32 => Some(DType::I32),
             _ => None,
         };
         (name, (dtype, view.shape().to_vec()))
@@ -291,5 +355,5 @@ fn listed(lines: &[String]) -> String {
 }
 
 fn bad_file(problem: &str) -> ClipError {
-    ClipError::WeightsFile { problem: problem.to_string() }
+    ClipError::weights_file(problem)
 }

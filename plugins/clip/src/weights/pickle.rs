@@ -329,7 +329,7 @@ fn little_endian(bytes: &[u8]) -> i64 {
 }
 
 fn damaged(problem: &str) -> ClipError {
-    ClipError::WeightsFile { problem: format!("is a damaged PyTorch file: {problem}") }
+    ClipError::weights_file(format!("is a damaged PyTorch file: {problem}"))
 }
 
 #[cfg(test)]

@@ -124,6 +124,7 @@ impl<'a> Walk<'_, 'a> {
             "HalfStorage" => Some(DType::F16),
             "BFloat16Storage" => Some(DType::BF16),
             "DoubleStorage" => Some(DType::F64),
+            "IntStorage" => Some(DType::I32),
             _ => None,
         };
         let entry = format!("{}/{}", self.folder, self.pickle.text(*key)?);

@@ -107,3 +107,18 @@ pub fn relative_error(got: &[f32], want: &[f32]) -> f64 {
     let difference = got.iter().zip(want).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
     difference.fold(0.0, f64::max) / rms
 }
+
+/// The tolerance for f32 tokens and embeddings, per stage.
+pub const TOLERANCE: f64 = 2e-5;
+
+/// Holds a stage against what was recorded of it.
+pub fn check(stage: &str, got: &Tensor, want: &Tensor) {
+    let (got, want) = (values(got), values(want));
+    let error = relative_error(&got, &want);
+    assert!(error <= TOLERANCE, "{stage}: {error:.2e}");
+    // A recorded value that is off by ten tolerances must not pass.
+    let mut altered = want.clone();
+    let square: f32 = want.iter().map(|v| v * v).sum();
+    altered[0] += 10.0 * TOLERANCE as f32 * (square / want.len() as f32).sqrt();
+    assert!(relative_error(&got, &altered) > TOLERANCE, "{stage}: the test sees nothing");
+}
