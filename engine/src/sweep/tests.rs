@@ -172,7 +172,8 @@ fn the_table_has_mean_and_spread_and_counts_failures() {
     assert!(line.starts_with("native,a|b,1,1,2,1,0.85"), "{line}");
     let undefined = [record(Outcome::Done, vec![row(None)])];
     let table = sweep_table(&[(&setups[0], 1, &undefined[0])]);
-    assert_eq!(table.json["rows"][0]["metrics"]["image.auroc"]["undefined"], "no masks");
+    let reason = &table.json["rows"][0]["metrics"]["image.auroc"]["undefined"];
+    assert_eq!(reason, "undefined for `bottle`: no masks");
 }
 
 #[test]
