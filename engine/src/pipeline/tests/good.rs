@@ -3,13 +3,12 @@
 use expect_test::expect;
 use serde_json::json;
 
-use super::super::check::{CheckOptions, check};
 use super::super::graph::{dot, mermaid};
 use super::super::json_schema::json_schema;
 use super::super::model::{FitOn, Label, Pipeline, Setting};
 use super::super::sections::parse_bytes;
 use super::super::show::show_config;
-use super::{FADE, catalog, checked, edit, options};
+use super::{FADE, catalog, checked, edit};
 
 fn pipeline(text: &str) -> Pipeline {
     let checked = checked(text, &[]);
