@@ -11,7 +11,9 @@ use loupe_datasets::Dataset;
 
 use super::{Common, Exit, setup};
 use crate::data;
-use crate::experiment::{Cell, CellFacts, CellResult, Watch, facts, run_cell};
+use crate::experiment::{
+    Cell, CellFacts, CellResult, FileFacts, Watch, facts, file_facts, run_cell,
+};
 use crate::metrics::Protocol;
 use crate::pipeline::model::{Pipeline, References};
 use crate::plugin::Loader;
@@ -41,6 +43,7 @@ pub(super) struct Study<'a> {
     pub(super) dataset: Dataset,
     loader: &'a Loader,
     engine: Engine<'a>,
+    files: Vec<FileFacts>,
     protocols: Vec<&'static Protocol>,
 }
 
@@ -77,6 +80,7 @@ impl<'a> Study<'a> {
         let engine = Options { cache_dir, cancel, verbose: common.verbose };
         Ok(Study {
             engine: Engine::new(pipeline, loader, engine)?,
+            files: file_facts(pipeline)?,
             pipeline,
             loader,
             dataset,
@@ -108,9 +112,9 @@ impl<'a> Study<'a> {
         cells
     }
 
-    /// What the numbers of a cell depend on. Errors: a file of a stage cannot be read.
-    pub(super) fn facts(&self, label: &str, references: &References) -> Result<CellFacts, Exit> {
-        Ok(facts(label, &self.cell(references, Keep::default()), self.loader)?)
+    /// What the numbers of a cell depend on.
+    pub(super) fn facts(&self, label: &str, references: &References) -> CellFacts {
+        facts(label, &self.cell(references, Keep::default()), self.loader, &self.files)
     }
 
     /// Runs a cell into a run folder.
@@ -121,7 +125,7 @@ impl<'a> Study<'a> {
         path: &Path,
         keep: Keep,
     ) -> Result<CellResult, Exit> {
-        let facts = self.facts(label, references)?;
+        let facts = self.facts(label, references);
         let mut folder = RunFolder::create(path, &facts, &self.pipeline.resolved)?;
         folder.set_pictures(PictureOptions {
             mask_above: self.dataset.mask_above,

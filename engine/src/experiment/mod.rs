@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use loupe_datasets::{Dataset, Sample};
 use thiserror::Error;
 
-pub use facts::facts;
+pub use facts::{facts, file_facts};
 pub use record::{CellFacts, ClassRecord, FileFacts, ImageRecord, PluginFacts, ReferenceRecord};
 
 use crate::data::{self, DataError};

@@ -14,6 +14,7 @@ use super::convert::{to_dynamic, to_json};
 use super::place::{Excerpt, Place, innermost};
 use super::{Limits, Log, MAX_SCRIPT_BYTES};
 use crate::metrics::{ClassMetrics, mean_over_classes};
+use crate::report::spread::aligned;
 
 /// What a script asks to be run. Paths are as the script has them, from where it lies.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -190,7 +191,7 @@ fn tables(engine: &mut Engine, print: Log) {
             Ok(())
         })
         .register_fn("percent", |value: FLOAT| format!("{:.1}", value * 100.0))
-        .register_fn("show", move |it: &mut Table| print(&as_text(&it.rows)));
+        .register_fn("show", move |it: &mut Table| print(&aligned(&it.rows, 0).join("\n")));
 }
 
 fn ran(studies: &dyn Studies, it: &Script, how: &Map) -> Fallible<Ran> {
@@ -267,22 +268,4 @@ fn std_of(numbers: &[FLOAT]) -> Fallible<FLOAT> {
 
 fn words(list: Array) -> Vec<String> {
     list.iter().map(ToString::to_string).collect()
-}
-
-/// Columns in line, the first to the left.
-fn as_text(rows: &[Vec<String>]) -> String {
-    let n_columns = rows.first().map_or(0, Vec::len);
-    let width = |at: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(at));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..n_columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, width))| match at {
-            0 => format!("{cell:<width$}"),
-            _ => format!("{cell:>width$}"),
-        });
-        cells.collect::<Vec<_>>().join("   ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }

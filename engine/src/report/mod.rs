@@ -9,6 +9,7 @@ mod folder;
 mod html;
 mod names;
 mod pictures;
+pub mod spread;
 mod summary;
 mod tables;
 #[cfg(test)]
@@ -21,8 +22,8 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use folder::{PictureOptions, RunFolder};
-pub use summary::{Summary, SummaryCell, plus_minus, summary_table};
-pub use tables::{json_number, metric_title, number};
+pub use summary::{Summary, SummaryCell, summary_table};
+pub use tables::metric_title;
 pub use toml_text::as_toml;
 
 use crate::files::WriteError;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
-use super::tables::{json_number, metric_title, number};
+use super::spread;
+use super::tables::metric_title;
 use crate::files::csv_field;
 use crate::metrics::{ClassMetrics, Spread, Value, mean_over_classes, spread_over_seeds};
 
@@ -105,59 +106,20 @@ fn as_text(protocol: &str, lines: &[Line]) -> String {
     let mut table = vec![vec!["shots".to_owned(), "class".to_owned(), "seeds".to_owned()]];
     table[0].extend(names.iter().map(|name| metric_title(name)));
     for line in lines {
-        let spread = |name: &&str| line.values.iter().find(|value| value.0 == **name);
         let mut row = vec![line.shots.to_string(), line.class.clone(), line.n_seeds.to_string()];
-        row.extend(names.iter().map(|name| spread(name).map_or_else(dash, |it| plus_minus(&it.1))));
+        row.extend(spread::cells(&names, &line.values));
         table.push(row);
     }
-    let width = |at: usize| {
-        table
-            .iter()
-            .filter_map(|row| row.get(at))
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..names.len() + 3).map(width).collect();
-    let mut text = format!("protocol: {protocol}, mean ± standard deviation over seeds\n");
-    for row in &table {
-        let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, width))| match at {
-            1 => format!("{cell:<width$}"),
-            _ => format!("{cell:>width$}"),
-        });
-        text.push_str(cells.collect::<Vec<_>>().join("   ").trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-/// `88.1 ± 1.2`; one seed has no spread.
-pub fn plus_minus(spread: &Spread) -> String {
-    match (spread.mean.get(), spread.std.get()) {
-        (Some(mean), Some(std)) => format!("{:.1} ± {:.1}", mean * 100.0, std * 100.0),
-        (Some(mean), None) => format!("{:.1}", mean * 100.0),
-        _ => dash(),
-    }
-}
-
-fn dash() -> String {
-    "-".to_owned()
+    let table = spread::aligned(&table, 1).join("\n");
+    format!("protocol: {protocol}, mean ± standard deviation over seeds\n{table}\n")
 }
 
 fn as_json(lines: &[Line]) -> Json {
-    let value = |spread: &Spread| {
-        json!({
-            "mean": json_number(&spread.mean),
-            "std": json_number(&spread.std),
-            "undefined": spread.mean.reason().or(spread.std.reason()),
-        })
-    };
     let line = |line: &Line| {
-        let values = line.values.iter().map(|(name, spread)| (name.clone(), value(spread)));
         json!({
             "protocol": line.protocol, "shots": line.shots, "class": line.class,
             "n_seeds": line.n_seeds,
-            "metrics": values.collect::<serde_json::Map<_, _>>(),
+            "metrics": spread::as_json(&line.values),
         })
     };
     json!({ "schema": 1, "rows": lines.iter().map(line).collect::<Vec<_>>() })
@@ -165,32 +127,16 @@ fn as_json(lines: &[Line]) -> Json {
 
 fn as_csv(lines: &[Line]) -> String {
     let names = columns(lines);
-    let mut text = String::from("protocol,shots,class,n_seeds");
-    for name in &names {
-        let [mean, std] = ["mean", "std"].map(|end| csv_field(&format!("{name} {end}")));
-        text.push_str(&format!(",{mean},{std}"));
-    }
-    text.push('\n');
+    let mut text = format!("protocol,shots,class,n_seeds{}\n", spread::csv_head(&names));
     for line in lines {
         let [protocol, class] = [&line.protocol, &line.class].map(|it| csv_field(it));
         text.push_str(&format!("{protocol},{},{class},{}", line.shots, line.n_seeds));
-        for name in &names {
-            let spread = line.values.iter().find(|value| value.0 == *name).map(|value| &value.1);
-            let mean = number(spread.and_then(|spread| spread.mean.get()));
-            let std = number(spread.and_then(|spread| spread.std.get()));
-            text.push_str(&format!(",{mean},{std}"));
-        }
+        text.push_str(&spread::csv_cells(&names, &line.values));
         text.push('\n');
     }
     text
 }
 
 fn columns(lines: &[Line]) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for (name, _) in lines.iter().flat_map(|line| &line.values) {
-        if !names.contains(&name.as_str()) {
-            names.push(name);
-        }
-    }
-    names
+    spread::names(lines.iter().map(|line| line.values.as_slice()))
 }

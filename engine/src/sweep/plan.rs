@@ -86,8 +86,7 @@ fn setup(file: &SweepFile, variant: &Variant, at: &[(&Axis, &toml::Value)]) -> S
         sets: own.chain(axes).collect(),
         variant: variant.name.clone(),
         label: variant.label.clone().unwrap_or_else(|| variant.name.clone()),
-        baseline: variant.baseline
-            && (file.design == Design::Grid && file.axes.is_empty() || at.is_empty()),
+        baseline: variant.baseline && at.is_empty(),
         at: at.iter().map(|(axis, value)| (axis.name.clone(), value.to_string())).collect(),
         shots: variant.shots.clone().or_else(|| file.shots.clone()),
         seeds: variant.seeds.clone().or_else(|| file.seeds.clone()),

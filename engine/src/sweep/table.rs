@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::{CellRecord, Outcome, Setup};
 use crate::files::csv_field;
 use crate::metrics::{ClassMetrics, Spread, mean_over_classes, spread_over_seeds};
-use crate::report::{json_number, metric_title, number, plus_minus};
+use crate::report::{metric_title, spread};
 
 /// The same table four times.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,7 +86,7 @@ fn lines_of(cells: &[(&Setup, usize, &CellRecord)], protocol: &str) -> Vec<Line>
 
 fn grid(protocol: &str, lines: &[Line]) -> Vec<Vec<String>> {
     let lines: Vec<&Line> = lines.iter().filter(|line| line.protocol == protocol).collect();
-    let names = columns(lines.iter().copied());
+    let names = spread::names(lines.iter().map(|line| line.values.as_slice()));
     let mut grid = vec![vec!["variant".to_owned(), "shots".to_owned(), "seeds".to_owned()]];
     grid[0].extend(names.iter().map(|name| metric_title(name)));
     for line in lines {
@@ -97,35 +97,17 @@ fn grid(protocol: &str, lines: &[Line]) -> Vec<Vec<String>> {
             failed => format!("{} ({failed} failed)", line.n_seeds),
         };
         let mut row = vec![title, line.shots.to_string(), seeds];
-        let find = |name: &&str| line.values.iter().find(|value| value.0 == **name);
-        row.extend(
-            names.iter().map(|name| find(name).map_or("-".to_owned(), |it| plus_minus(&it.1))),
-        );
+        row.extend(spread::cells(&names, &line.values));
         grid.push(row);
     }
     grid
 }
 
 fn as_text(protocol: &str, lines: &[Line]) -> String {
-    let grid = grid(protocol, lines);
-    let n_columns = grid.first().map_or(0, Vec::len);
-    let width = |at: usize| {
-        let cells = grid.iter().filter_map(|row| row.get(at));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..n_columns).map(width).collect();
-    let mut text = format!(
-        "protocol: {protocol}, mean over classes, then mean ± standard deviation over seeds\n"
-    );
-    for row in &grid {
-        let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, width))| match at {
-            0 => format!("{cell:<width$}"),
-            _ => format!("{cell:>width$}"),
-        });
-        text.push_str(cells.collect::<Vec<_>>().join("   ").trim_end());
-        text.push('\n');
-    }
-    text
+    let table = spread::aligned(&grid(protocol, lines), 0).join("\n");
+    format!(
+        "protocol: {protocol}, mean over classes, then mean ± standard deviation over seeds\n{table}\n"
+    )
 }
 
 fn as_markdown(protocol: &str, lines: &[Line]) -> String {
@@ -144,54 +126,27 @@ fn as_markdown(protocol: &str, lines: &[Line]) -> String {
 }
 
 fn as_csv(lines: &[Line]) -> String {
-    let names = columns(lines.iter());
-    let mut text = String::from("protocol,variant,baseline,shots,n_seeds,n_failed");
-    for name in &names {
-        let [mean, std] = ["mean", "std"].map(|end| csv_field(&format!("{name} {end}")));
-        text.push_str(&format!(",{mean},{std}"));
-    }
-    text.push('\n');
+    let names = spread::names(lines.iter().map(|line| line.values.as_slice()));
+    let head = "protocol,variant,baseline,shots,n_seeds,n_failed";
+    let mut text = format!("{head}{}\n", spread::csv_head(&names));
     for line in lines {
         let [protocol, title] = [&line.protocol, &line.title].map(|it| csv_field(it));
         let Line { shots, n_seeds, n_failed, .. } = line;
         let baseline = u8::from(line.baseline);
         text.push_str(&format!("{protocol},{title},{baseline},{shots},{n_seeds},{n_failed}"));
-        for name in &names {
-            let spread = line.values.iter().find(|value| value.0 == *name).map(|value| &value.1);
-            let mean = number(spread.and_then(|spread| spread.mean.get()));
-            let std = number(spread.and_then(|spread| spread.std.get()));
-            text.push_str(&format!(",{mean},{std}"));
-        }
+        text.push_str(&spread::csv_cells(&names, &line.values));
         text.push('\n');
     }
     text
 }
 
 fn as_json(lines: &[Line]) -> Json {
-    let value = |spread: &Spread| {
-        json!({
-            "mean": json_number(&spread.mean), "std": json_number(&spread.std),
-            "undefined": spread.mean.reason().or(spread.std.reason()),
-        })
-    };
     let line = |line: &Line| {
-        let values = line.values.iter().map(|(name, spread)| (name.clone(), value(spread)));
         json!({
             "protocol": line.protocol, "variant": line.title, "baseline": line.baseline,
             "shots": line.shots, "n_seeds": line.n_seeds, "n_failed": line.n_failed,
-            "metrics": values.collect::<serde_json::Map<_, _>>(),
+            "metrics": spread::as_json(&line.values),
         })
     };
     json!({ "schema": 1, "rows": lines.iter().map(line).collect::<Vec<_>>() })
-}
-
-/// Names of metrics in the order in which they first stand in a line.
-fn columns<'a>(lines: impl Iterator<Item = &'a Line>) -> Vec<&'a str> {
-    let mut names: Vec<&str> = Vec::new();
-    for (name, _) in lines.flat_map(|line| &line.values) {
-        if !names.contains(&name.as_str()) {
-            names.push(name);
-        }
-    }
-    names
 }
