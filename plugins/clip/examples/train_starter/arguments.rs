@@ -13,6 +13,8 @@ usage: train_starter [OPTIONS] DATA.. OUT
   --seed S       another seed starts from other weights and draws other crops [0]
   --threads T    threads; the result does not depend on their number [1]
   --batch B      triples (reference, undamaged, damaged) in a step [16]
+  --grids G,H    sides of crops in tokens, one is drawn for each step; one that is named twice is
+                 drawn twice as often, and a step has about as many tokens as with 8 x 8 [8,8,12,16]
   --save-every N steps between two checkpoints [250]
   --resume       go on from the checkpoint in OUT, to the same end as without a stop";
 
@@ -24,6 +26,7 @@ pub struct Arguments {
     pub seed: u64,
     pub n_threads: usize,
     pub n_triples: usize,
+    pub grids: Vec<usize>,
     pub save_every: usize,
     pub resume: bool,
 }
@@ -38,6 +41,7 @@ impl Arguments {
             seed: 0,
             n_threads: 1,
             n_triples: 16,
+            grids: vec![8, 8, 12, 16],
             save_every: 250,
             resume: false,
         };
@@ -62,6 +66,12 @@ impl Arguments {
                 "--steps" => parsed.n_steps = count()?,
                 "--threads" => parsed.n_threads = count()?,
                 "--batch" => parsed.n_triples = count()?,
+                "--grids" => {
+                    let sides = value.split(',').map(str::parse);
+                    let sides: Option<Vec<usize>> =
+                        sides.map(|side| side.ok().filter(|n| (1..=16).contains(n))).collect();
+                    parsed.grids = sides.ok_or_else(|| usage("sides from 1 to 16, as `8,12`"))?;
+                }
                 "--save-every" => parsed.save_every = count()?,
                 "--seed" => parsed.seed = number.ok_or_else(|| usage("a whole number"))?,
                 _ => return Err(TrainError::Usage { message: format!("`{argument}` is unknown") }),
@@ -85,9 +95,10 @@ mod tests {
 
     #[test]
     fn options_and_folders_are_told_apart() {
-        let parsed = parse("a --steps 7 b --seed 3 out --resume --batch 2").unwrap();
+        let parsed = parse("a --steps 7 b --seed 3 out --resume --batch 2 --grids 8,12").unwrap();
         assert_eq!(parsed.data, [PathBuf::from("a"), PathBuf::from("b")]);
         assert_eq!((parsed.n_steps, parsed.seed, parsed.n_triples), (7, 3, 2));
+        assert_eq!(parsed.grids, [8, 12]);
         assert!(parsed.resume && parsed.out.ends_with("out"));
     }
 
@@ -98,6 +109,7 @@ mod tests {
             ("a", "`DATA` and `OUT`"),
             ("a b --step 3", "`--step` is unknown"),
             ("a b --steps 0", "`--steps` wants a whole number above 0, but is `0`"),
+            ("a b --grids 8,17", "`--grids` wants sides from 1 to 16, as `8,12`, but is `8,17`"),
             ("a b --seed", "`--seed` wants a whole number, but is ``"),
         ] {
             let message = parse(line).unwrap_err().to_string();

@@ -9,8 +9,8 @@ use crate::rng::Rng;
 use crate::sentences::{Lists, Vocabulary};
 use crate::text_tower::Sentences;
 
-/// Side of a crop in tokens.
-const GRID: usize = 8;
+/// Tokens of a crop of the smallest grid: larger crops come in smaller numbers.
+const TOKENS: usize = 64;
 /// Side of a crop in its own pixels over that in the picture's, smallest and largest.
 const SCALES: (f32, f32) = (0.36, 1.0);
 /// Most sentences in a label's ensemble.
@@ -39,21 +39,26 @@ pub struct Source<'a> {
     pub patch: usize,
     /// Tokens along a side of the position table.
     pub native_grid: usize,
+    /// Sides of crops in tokens, one of which is drawn for each step.
+    pub grids: &'a [usize],
+    /// Triples in a step whose crops have 8 x 8 tokens.
     pub n_triples: usize,
     pub n_threads: usize,
 }
 
 impl Source<'_> {
     pub fn batch(&self, rng: &mut Rng) -> Result<Batch> {
-        let side = GRID * self.patch;
+        let grid = self.grids.get(rng.below(self.grids.len())).copied().unwrap_or(8);
+        let n_triples = (self.n_triples * TOKENS / (grid * grid).max(1)).max(2);
+        let side = grid * self.patch;
         let scale = rng.uniform(SCALES.0.ln(), SCALES.1.ln()).exp();
         let source = ((side as f32 / scale).round() as usize).clamp(side / 2, self.data.side);
-        let shape = CropShape { grid: GRID, patch: self.patch, source };
-        let triples = draw(self.data, self.n_triples, shape, rng, self.n_threads)?;
+        let shape = CropShape { grid, patch: self.patch, source };
+        let triples = draw(self.data, n_triples, shape, rng, self.n_threads)?;
         let (texts, n_prompts) = self.texts(&triples, rng)?;
         let rows = texts.iter().map(|text| self.vocabulary.rows(text, rng)).collect();
         let (sentences, places) = stacked(rows);
-        let room = self.native_grid.saturating_sub(GRID) + 1;
+        let room = self.native_grid.saturating_sub(grid) + 1;
         let window = (rng.below(room), rng.below(room));
         let matches = self.matches(&triples);
         let known = Known {
@@ -61,7 +66,7 @@ impl Source<'_> {
             n_prompts,
             matches,
         };
-        Ok(Batch { crops: crops(&triples, window), sentences, places, known })
+        Ok(Batch { crops: crops(&triples, grid, window), sentences, places, known })
     }
 
     /// Sentences in the order the losses want them, and the sizes of the ensembles.
@@ -123,12 +128,12 @@ impl Source<'_> {
 }
 
 /// All references, then all undamaged crops, then all damaged ones, in stacks.
-fn crops(triples: &[Triple], window: (usize, usize)) -> Vec<Crops> {
+fn crops(triples: &[Triple], grid: usize, window: (usize, usize)) -> Vec<Crops> {
     let patches =
         (0..3).flat_map(|which| triples.iter().filter_map(move |triple| triple.patches.get(which)));
     let patches: Vec<&Vec<f32>> = patches.collect();
     let stack = |part: &[&Vec<f32>]| Crops {
-        grid: GRID,
+        grid,
         windows: vec![window; part.len()],
         patches: part.iter().flat_map(|patches| patches.iter().copied()).collect(),
     };

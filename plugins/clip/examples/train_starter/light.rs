@@ -2,8 +2,8 @@
 
 use crate::rng::Rng;
 
-/// Changes a crop `[3,side,side]` with values in `0..=1`: gain, gradient, spot, cast, gamma, less
-/// colour, blur, noise.
+/// Changes a crop `[3,side,side]` with values in `0..=1`: gain, gradient, cast, gamma, less colour,
+/// blur, noise. No spots: a soft spot of light is what a large stain looks like.
 pub fn relit(image: &mut [f32], side: usize, rng: &mut Rng) {
     multiply(image, side, rng);
     if rng.chance(0.5) {
@@ -25,24 +25,17 @@ pub fn relit(image: &mut [f32], side: usize, rng: &mut Rng) {
     image.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
 }
 
-/// Everything that is a factor on the light: gain, colour cast, gradient and a spot.
+/// Everything that is a factor on the light: gain, colour cast and gradient.
 fn multiply(image: &mut [f32], side: usize, rng: &mut Rng) {
     let gain = rng.uniform(-0.4, 0.35).exp();
     let has_cast = rng.chance(0.5);
     let cast = [(); 3].map(|()| rng.uniform(-0.12, 0.12) * f32::from(u8::from(has_cast)));
     let slope = if rng.chance(0.7) { rng.uniform(0.0, 0.4) } else { 0.0 };
     let (sin, cos) = rng.uniform(0.0, std::f32::consts::TAU).sin_cos();
-    let spot = if rng.chance(0.4) { rng.uniform(-0.4, 0.5) } else { 0.0 };
-    let (center_y, center_x) = (rng.uniform(-1.3, 1.3), rng.uniform(-1.3, 1.3));
-    let fall = 1.0 / (2.0 * rng.uniform(0.5, 1.6).powi(2));
     let place = |i: usize| 2.0 * i as f32 / (side.max(2) - 1) as f32 - 1.0;
     let mut light = Vec::with_capacity(side * side);
     for y in (0..side).map(place) {
-        let of_row = (-(y - center_y).powi(2) * fall).exp();
-        light.extend((0..side).map(place).map(|x| {
-            let spot = spot * of_row * (-(x - center_x).powi(2) * fall).exp();
-            gain * (1.0 + slope * (cos * x + sin * y)) * (1.0 + spot)
-        }));
+        light.extend((0..side).map(place).map(|x| gain * (1.0 + slope * (cos * x + sin * y))));
     }
     for (plane, cast) in image.chunks_exact_mut((side * side).max(1)).zip(cast) {
         plane.iter_mut().zip(&light).for_each(|(v, light)| *v *= light * (1.0 + cast));

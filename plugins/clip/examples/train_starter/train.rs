@@ -60,6 +60,7 @@ fn train_until(arguments: &Arguments, description: &str, last: usize) -> Result<
         vocabulary: &vocabulary,
         patch: config.vision.patch_size,
         native_grid: config.vision.native_grid(),
+        grids: &arguments.grids,
         n_triples: arguments.n_triples,
         n_threads: arguments.n_threads,
     };
@@ -101,18 +102,19 @@ fn own_words(data: &Data) -> BTreeSet<String> {
 
 /// What must be the same for a checkpoint to go on.
 fn settings(arguments: &Arguments, data: &Data, vocabulary: &Vocabulary) -> String {
-    let Arguments { n_steps, seed, n_triples, .. } = arguments;
+    let Arguments { n_steps, seed, n_triples, grids, .. } = arguments;
     let (pictures, tokens) = (data.pictures().count(), vocabulary.ids.len());
     format!(
-        "--steps {n_steps} --seed {seed} --batch {n_triples}, {pictures} pictures, {tokens} tokens"
+        "--steps {n_steps} --seed {seed} --batch {n_triples}, crops of {grids:?} tokens, {pictures} \
+         pictures, {tokens} tokens"
     )
 }
 
-/// Rises, then falls along a cosine.
+/// Rises, stays, and falls straight to 0 over the last third.
 fn rate(step: usize, n_steps: usize) -> f32 {
     let warm = ((step + 1) as f32 / WARM_UP_STEPS as f32).min(1.0);
     let done = step as f32 / n_steps as f32;
-    RATE * (warm * (0.5 + 0.5 * (std::f32::consts::PI * done).cos())).max(LAST_RATE)
+    RATE * (warm * (3.0 * (1.0 - done)).min(1.0)).max(LAST_RATE)
 }
 
 /// The lines that say how training goes.
@@ -214,6 +216,7 @@ mod tests {
             seed: 1,
             n_threads: 1,
             n_triples: 2,
+            grids: vec![8, 9],
             save_every: 3,
             resume: false,
         }

@@ -113,8 +113,12 @@ def draw(products, rng, pairs, grid, patch, scale):
     return images, coverage, chosen, picked
 
 
-def relit(images, generator, strength=1.0):
-    """Each picture in a light of its own: gain, contrast curve, gradient, spot, cast, grey, blur, noise."""
+def relit(images, generator, strength=1.0, spots=0.0):
+    """Each picture in a light of its own: gain, contrast curve, gradient, spot, cast, grey, blur, noise.
+
+    A soft spot of light is what a large stain looks like, and a model that sees many learns to look past both:
+    `spots` is their share.
+    """
     n, _, h, w = images.shape
 
     def uniform(low, high, *shape):
@@ -127,9 +131,10 @@ def relit(images, generator, strength=1.0):
     angle = uniform(0, 2 * torch.pi, 1, 1, 1)
     slope = uniform(0, 0.4 * strength, 1, 1, 1) * chance(0.7)
     light = 1 + slope * (torch.cos(angle) * x + torch.sin(angle) * y)
-    cy, cx, radius = uniform(-1.3, 1.3, 1, 1, 1), uniform(-1.3, 1.3, 1, 1, 1), uniform(0.5, 1.6, 1, 1, 1)
-    spot = torch.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * radius**2))
-    light = light * (1 + chance(0.4) * uniform(-0.4, 0.5, 1, 1, 1) * strength * spot)
+    if spots > 0:
+        cy, cx, radius = uniform(-1.3, 1.3, 1, 1, 1), uniform(-1.3, 1.3, 1, 1, 1), uniform(0.5, 1.6, 1, 1, 1)
+        spot = torch.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * radius**2))
+        light = light * (1 + chance(spots) * uniform(-0.4, 0.5, 1, 1, 1) * strength * spot)
     gain = torch.exp(uniform(-0.4, 0.35, 1, 1, 1) * strength)
     cast = 1 + chance(0.5) * uniform(-0.12, 0.12, 3, 1, 1) * strength
     images = images * light * gain * cast

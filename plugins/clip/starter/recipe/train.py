@@ -30,6 +30,7 @@ def options():
     p.add_argument("--until", type=int, default=10**9, help="stop at this step of the schedule")
     p.add_argument("--pairs", type=int, default=16)
     p.add_argument("--rate", type=float, default=1e-3)
+    p.add_argument("--cosine", action="store_true", help="let the rate fall along a cosine from the start")
     p.add_argument("--decay", type=float, default=0.05)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--threads", type=int, default=1)
@@ -37,12 +38,13 @@ def options():
     p.add_argument("--skip-families", nargs="*", default=[])
     p.add_argument("--skip-defects", nargs="*", default=[])
     p.add_argument("--config", default="{}", help="changes to the image tower, as JSON")
-    p.add_argument("--grids", default="8", help="sides of the crops in tokens, one is drawn for each step")
+    p.add_argument("--grids", default="8,8,12,16", help="sides of the crops in tokens, one is drawn for each step")
     p.add_argument(
         "--scales", nargs=2, type=float, default=[0.36, 1.0], help="side of a picture's copy, in 256ths"
     )
     p.add_argument("--taps", type=int, nargs="*", default=[4])
     p.add_argument("--light", type=float, default=1.0)
+    p.add_argument("--spots", type=float, default=0.0, help="share of the pictures with a soft spot of light")
     p.add_argument("--w-dense", type=float, default=1.0)
     p.add_argument("--w-class", type=float, default=0.5)
     p.add_argument("--w-caption", type=float, default=0.5)
@@ -159,7 +161,7 @@ def batch_of(products, encoder, o, np_rng, rng, generator):
     low, high = o.scales
     scale = math.exp(rng.uniform(math.log(low), math.log(high)))
     images, coverage, chosen, picked = draw(products, np_rng, pairs, grid, 8, scale)
-    images = normalised(relit(images, generator, o.light))
+    images = normalised(relit(images, generator, o.light, o.spots))
     normal, anomalous, counts = [], [], []
     for p, bad in zip(chosen, picked[2]):
         n, name = rng.randint(1, 4), spoken(products.family[p])
@@ -254,7 +256,9 @@ class Run:
         """One step; gives the losses by name."""
         o = self.o
         warm = min(1, (self.step + 1) / 150)
-        rate = o.rate * warm * (0.5 + 0.5 * math.cos(math.pi * self.step / o.steps))
+        # Constant, then straight to 0 over the last third: a run can be made longer before that third begins.
+        left = 1 - self.step / o.steps
+        rate = o.rate * warm * (0.5 - 0.5 * math.cos(math.pi * left) if o.cosine else min(1, 3 * left))
         for group in self.optimiser.param_groups:
             group["lr"] = max(rate, o.rate * 0.005)
         batch = batch_of(self.products, encoder, o, self.np_rng, self.rng, self.generator)
