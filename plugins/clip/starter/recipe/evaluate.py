@@ -1,6 +1,6 @@
 """Scores exported weights on an `mvtec-ad` tree: words alone, references alone, both, and raw patch statistics.
 
-    python evaluate.py WEIGHTS TREE.. [--sizes 96,128,192]
+    python evaluate.py WEIGHTS TREE.. [--sizes 64,96,128,192]
 
 Every tree is one seed: it also seeds the draw of its references. Prints the mean and the spread over the trees.
 """
@@ -191,7 +191,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("weights", type=Path)
     p.add_argument("trees", nargs="+", type=Path)
-    p.add_argument("--sizes", default="96,128,192")
+    p.add_argument("--sizes", default="64,96,128,192")
     p.add_argument("--layer", default="patch")
     p.add_argument("--scale", type=float)
     p.add_argument("--name", help="say this instead of the class")
