@@ -12,10 +12,10 @@ const CLASSES: [&str; 2] = ["bracket_black", "tubes"];
 const MODES: [&str; 4] = ["none", "language", "vision", "both"];
 const N_IMAGE: usize = 3;
 const N_PIXEL: usize = 5;
-/// Of the recorded order (AUROC, F1, AUPRO, then anomalous images alone) and of the table's: equal.
+/// Image columns, then pixel columns, in the order in which they are recorded.
 const HEAD: &str = "object_name,full_image_auroc,full_image_aupr,full_image_f1_max,full_pixel_auroc,\
                     full_pixel_f1_max,full_pixel_au_pro,anomaly_pixel_auroc,anomaly_pixel_f1_max";
-/// A cell of a map that truncation moved by one level is a stretch of pixels at 448 x 448.
+/// Of metrics and scores. A cell that truncation moved by one level is a stretch of pixels at 448.
 const TOLERANCE: f64 = 1e-5;
 
 /// One command line and what was recorded for it.
@@ -92,6 +92,29 @@ impl Tables {
             }
         }
         assert_eq!(lines.next(), None, "{what}");
+        self.scores(line, &what);
+    }
+
+    /// The image scores of the other table, where they are recorded.
+    fn scores(&mut self, line: &Line<'_>, what: &str) {
+        let bytes = crate::recorded::read(&self.world.path("run/result/plot_results.csv"));
+        let text = String::from_utf8(bytes).unwrap();
+        let mode = line.modes[0];
+        let has_score = text.lines().next().unwrap_or_default().contains(",image_anomaly_score,");
+        assert_eq!(has_score, mode != "none", "{what}");
+        for class in CLASSES {
+            let want = &self.recorded[line.recorded][class]["scores"][mode];
+            let Some(want) = want.as_array() else { continue };
+            let start = format!("{class},");
+            let rows = text.lines().filter(|row| row.starts_with(&start));
+            let got: Vec<f64> =
+                rows.map(|row| row.split(',').nth(6).unwrap().parse().unwrap()).collect();
+            assert_eq!(got.len(), want.len(), "{what}: {class}");
+            for (got, want) in got.iter().zip(want) {
+                let apart = (got - want.as_f64().unwrap()).abs();
+                assert!(apart <= TOLERANCE, "{what}: {class}: {got} is not {want}");
+            }
+        }
     }
 
     /// What is recorded of a class, in the order of the columns; nothing for a mode that is `none`.
