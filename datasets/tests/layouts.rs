@@ -218,7 +218,7 @@ fn medical_sets_with_masks() {
         &root,
         "retina-resc",
         expect![[r#"
-        class Retina_RESC (retinal OCT)
+        class Retina_RESC (macular OCT)
           train good Retina_RESC_AD/valid/good/img/1.png
           train good Retina_RESC_AD/valid/good/img/2.png
           train_anomalous Ungood Retina_RESC_AD/valid/Ungood/img/3.png anomalous

@@ -9,12 +9,16 @@ use crate::stored::{RunFolder, Stored};
 
 /// A tiny model and the image sizes it is run at.
 pub struct Model {
+    /// The folder of what was recorded.
+    pub golden: &'static str,
     pub name: &'static str,
     pub sizes: &'static [usize],
     /// The size whose image embedding makes the score.
     pub at: usize,
     /// Every how many rows and columns of the patches are recorded.
     pub step: usize,
+    /// Keys of `[data]`; one class.
+    pub data: &'static str,
 }
 
 /// What FADE's options change, as `tests/golden/fade/record.py` has it under the same name.
@@ -45,9 +49,9 @@ pub struct Chain {
 impl Chain {
     pub fn new(model: &'static Model) -> Chain {
         let world = World::new();
-        let description = folder().join(format!("{}.json", model.name));
+        let description = folder("fade").join(format!("{}.json", model.name));
         crate::weights::write(&description, &world.path("weights.safetensors"));
-        let recorded = Recorded::read(model.name);
+        let recorded = Recorded::read(model.golden, model.name);
         Chain { model, world, recorded, compared: Comparison::default() }
     }
 
@@ -77,11 +81,13 @@ impl Chain {
     }
 
     fn pipeline(&self, variant: &Variant) -> String {
-        let Model { name: model, sizes, at, .. } = self.model;
+        let Model { name: model, sizes, at, data, .. } = self.model;
         let Variant { base, shots, seed, says, tells, bank, text_model, gain, weight, .. } =
             variant;
-        let (root, golden) = (loupe_tests::root(), folder());
+        let (root, golden) = (loupe_tests::root(), folder(self.model.golden));
         let (root, golden) = (root.display(), golden.display());
+        let models = folder("fade");
+        let (models, generic) = (models.display(), self.sentences());
         let weights = self.world.path("weights.safetensors");
         let weights = weights.display();
         let (own, k) = (variant.self_reference, if variant.self_reference { 2 } else { 1 });
@@ -90,12 +96,13 @@ impl Chain {
 loupe = 1
 extends = "{root}/pipelines/{base}"
 [data]
+{data}
 root = "{golden}/data"
 references = {{ shots = {shots}, seed = {seed} }}
 [stages]
 image   = {{ sizes = {sizes:?} }}
-clip    = {{ model = "{golden}/{model}.json", weights = "{weights}" }}
-generic = {{ sets = ["winclip"], files = ["{golden}/prompts.json"] }}
+clip    = {{ model = "{models}/{model}.json", weights = "{weights}" }}
+generic = {generic}
 says    = {{ query = "clip.{says}@{at}", model = "{text_model}" }}
 tells   = {{ query = "clip.{tells}", model = "{text_model}" }}
 differs = {{ query = "clip.{bank}", rows = "clip.{bank}", self_reference = {own}, k = {k} }}
@@ -104,6 +111,19 @@ both    = {{ weights = [{:?}, {weight:?}] }}
 "#,
             1.0 - weight
         )
+    }
+
+    /// Where the sentences of the language map come from.
+    fn sentences(&self) -> String {
+        let golden = folder(self.model.golden);
+        let golden = golden.display();
+        if self.model.golden == "fade" {
+            return format!("{{ sets = [\"winclip\"], files = [\"{golden}/prompts.json\"] }}");
+        }
+        let names = ["winclip_prompt".to_owned()].into_iter();
+        let names = names.chain((1..=5).map(|number| format!("chatgpt3.5_prompt{number}")));
+        let file = |name| format!("{{ file = \"{golden}/prompts/{name}.json\" }}");
+        format!("{{ sources = [{}] }}", names.map(file).collect::<Vec<_>>().join(", "))
     }
 
     fn loupe(&self, name: &str, map: &str, score: &str, more: &[&str]) {
@@ -136,7 +156,7 @@ both    = {{ weights = [{:?}, {weight:?}] }}
         let sizes = self.model.sizes;
         let stages: String = sizes.iter().map(|size| pixel_stages(*size)).collect();
         let peaks: Vec<String> = sizes.iter().map(|size| format!("peak{size}")).collect();
-        let golden = folder();
+        let golden = folder("fade");
         let text = format!(
             r#"
 loupe = 1
@@ -310,10 +330,11 @@ anomaly_score = "all"
     }
 }
 
-/// Map and score of FADE's modes `both`, `language` and `vision`. With no shots its score `both` is
+/// Map and score of the modes `both`, `language` and `vision`. With no shots FADE's score `both` is
 /// the words' alone.
 fn modes(variant: &Variant) -> [(&'static str, &'static str); 3] {
-    let both = if variant.shots == 0 { "says" } else { "verdict" };
+    let by_words = variant.shots == 0 && variant.base.starts_with("fade");
+    let both = if by_words { "says" } else { "verdict" };
     [("both", both), ("language", "says"), ("vision", "peak")]
 }
 

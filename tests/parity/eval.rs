@@ -23,7 +23,7 @@ struct Image {
 /// Every variant's map `both` is a class of its own for `loupe eval`.
 pub fn check(model: &Model, variants: &[&Variant]) {
     let world = World::new();
-    let recorded = Recorded::read(model.name);
+    let recorded = Recorded::read(model.golden, model.name);
     let mut scores = String::from("path,score\n");
     let images = images();
     for variant in variants {
@@ -88,7 +88,7 @@ fn evaluate(world: &World, maps: &str, protocol: &str, scored: bool) -> Value {
 
 /// The images under test by path, as they were recorded.
 fn images() -> Vec<Image> {
-    let root = folder().join("data").join(CLASS).join("test");
+    let root = folder("fade").join("data").join(CLASS).join("test");
     let tree = loupe_tests::tree(&root);
     let image = |path: &String| {
         let (width, height) = image::image_dimensions(root.join(path)).unwrap();
@@ -100,7 +100,7 @@ fn images() -> Vec<Image> {
 
 /// The masks of the data set, and black ones of the images' sizes for the normal images.
 fn masks(to: &Path, images: &[Image]) {
-    let from = folder().join("data").join(CLASS).join("ground_truth");
+    let from = folder("fade").join("data").join(CLASS).join("ground_truth");
     for image in images {
         let file =
             |root: &Path| PathBuf::from(format!("{}/{}_mask.png", root.display(), image.name));

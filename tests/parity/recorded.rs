@@ -1,4 +1,4 @@
-//! What the reference stack gave: the tensors of `tests/golden/fade`, by name.
+//! What the reference stack gave: the tensors of `tests/golden`, by name.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,14 +19,14 @@ pub struct Recorded {
     asked: RefCell<BTreeSet<String>>,
 }
 
-/// The folder of this test's golden files.
-pub fn folder() -> PathBuf {
-    loupe_tests::root().join("tests/golden/fade")
+/// A folder of golden files: `fade` or `clip-lmfa`.
+pub fn folder(name: &str) -> PathBuf {
+    loupe_tests::root().join("tests/golden").join(name)
 }
 
 impl Recorded {
-    pub fn read(model: &str) -> Recorded {
-        let path = folder().join(format!("{model}.safetensors"));
+    pub fn read(golden: &str, model: &str) -> Recorded {
+        let path = folder(golden).join(format!("{model}.safetensors"));
         let arrays = arrays(&read(&path)).into_iter().collect();
         Recorded { arrays, asked: RefCell::default() }
     }

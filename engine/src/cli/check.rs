@@ -1,4 +1,5 @@
-//! `loupe check`, `loupe graph`, `loupe schema`: a pipeline looked at without running it.
+//! `loupe check`, `loupe graph`, `loupe schema`: a pipeline looked at without running it. A sweep is
+//! checked as the pipelines of its cells.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +10,11 @@ use super::{AnyFormat, Common, Exit, Format, Outcome, parse_set, print, print_js
 use crate::pipeline::diagnostics::Severity;
 use crate::pipeline::model::Setting;
 use crate::pipeline::{Checked, graph, json_schema};
+use crate::sweep::{self, Setup, SweepError, SweepFile};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Pipelines, TOML files
+    /// Pipelines and sweeps, TOML files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Change a key of each pipeline before it is checked
@@ -27,6 +29,8 @@ pub(crate) struct Arguments {
 #[derive(Serialize)]
 struct Entry {
     file: PathBuf,
+    /// Which pipeline of a sweep.
+    variant: Option<String>,
     ok: bool,
     n_errors: usize,
     n_warnings: usize,
@@ -51,19 +55,22 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     let mut entries = Vec::new();
     let mut verdict: Option<Exit> = None;
     for file in &arguments.files {
-        let checked = setup::Checker::new().check(file, &arguments.sets, &loader);
-        let entry = entry(file, &checked, arguments.deny_warnings);
-        if common.format == Format::Table {
-            print(&entry.line())?;
+        for Wanted { file, pipeline, variant, mut sets } in pipelines(file)? {
+            sets.extend(arguments.sets.iter().cloned());
+            let checked = setup::Checker::new().check(&pipeline, &sets, &loader);
+            let entry = entry(file, variant, &checked, arguments.deny_warnings);
+            if common.format == Format::Table {
+                print(&entry.line())?;
+            }
+            if !entry.ok {
+                // A mistake in one file weighs more than a plugin that another one misses.
+                verdict = match (verdict, setup::verdict(&checked, &loader)) {
+                    (None, found) | (Some(Exit::Plugin(_)), found) => Some(found),
+                    (before, _) => before,
+                };
+            }
+            entries.push(entry);
         }
-        if !entry.ok {
-            // A mistake in one file weighs more than a plugin that another one misses.
-            verdict = match (verdict, setup::verdict(&checked, &loader)) {
-                (None, found) | (Some(Exit::Plugin(_)), found) => Some(found),
-                (before, _) => before,
-            };
-        }
-        entries.push(entry);
     }
     if common.format == Format::Json {
         print_json(&entries)?;
@@ -71,7 +78,30 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     verdict.map_or(Ok(()), Err)
 }
 
-fn entry(file: &Path, checked: &Checked, deny_warnings: bool) -> Entry {
+/// A pipeline to check, of a file or of one variant of a sweep.
+struct Wanted<'a> {
+    file: &'a Path,
+    pipeline: PathBuf,
+    variant: Option<String>,
+    sets: Vec<(String, String)>,
+}
+
+/// The pipelines of a sweep, or the file itself. Errors: the sweep is none that can be planned.
+fn pipelines(file: &Path) -> Result<Vec<Wanted<'_>>, SweepError> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    if !text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("sweep")) {
+        let pipeline = file.to_owned();
+        return Ok(vec![Wanted { file, pipeline, variant: None, sets: Vec::new() }]);
+    }
+    let setups = sweep::plan(file, &SweepFile::read(file)?)?;
+    let wanted = |setup: Setup| {
+        let variant = Some(setup.title());
+        Wanted { file, pipeline: setup.pipeline, variant, sets: setup.sets }
+    };
+    Ok(setups.into_iter().map(wanted).collect())
+}
+
+fn entry(file: &Path, variant: Option<String>, checked: &Checked, deny_warnings: bool) -> Entry {
     let report = &checked.report;
     let n_warnings = report.count(Severity::Warning);
     let found = report.list.iter().map(|found| Found {
@@ -87,6 +117,7 @@ fn entry(file: &Path, checked: &Checked, deny_warnings: bool) -> Entry {
     });
     Entry {
         file: file.to_owned(),
+        variant,
         ok: checked.pipeline.is_some() && !(deny_warnings && n_warnings > 0),
         n_errors: report.count(Severity::Error),
         n_warnings,
@@ -101,7 +132,9 @@ impl Entry {
         match (self.ok, self.n_stages, self.setting) {
             (true, Some(n_stages), Some(setting)) => {
                 let (file, stages) = (self.file.display(), count(n_stages, "stage"));
-                format!("{file}: ok ({stages}, {})\n", word(setting))
+                let variant = self.variant.as_ref().map(|variant| format!(", {variant}"));
+                let variant = variant.unwrap_or_default();
+                format!("{file}{variant}: ok ({stages}, {})\n", word(setting))
             }
             _ => String::new(),
         }

@@ -9,7 +9,7 @@ use crate::files::write_whole;
 use crate::metrics::{ClassMetrics, format_table, mean_over_classes};
 use crate::pipeline::model::References;
 use crate::pipeline::show;
-use crate::report::{SummaryCell, summary_table};
+use crate::report::{Originals, SummaryCell, summary_table};
 use crate::run::hex;
 
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,8 @@ pub(crate) struct Arguments {
     /// Run folder, or the folder of run folders where there are several
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// More to save: maps (at the images' size), overlays
+    /// More to save: maps (at the images' size), overlays; and as FADE's own program does,
+    /// fade-tables, fade-maps (8 bits, on their grid), fade-panels
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     save: Vec<Save>,
     /// Keep nothing and reuse nothing
@@ -46,6 +47,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Save {
     Maps,
     Overlays,
+    FadeTables,
+    FadeMaps,
+    FadePanels,
 }
 
 /// Numbers of one `--shots` or `--seeds`.
@@ -125,10 +129,14 @@ impl Command<'_> {
             (Some(out), true) => out.join(&label),
             (None, _) => Path::new("runs").join(&label),
         };
-        let keep = Keep {
-            full_maps: arguments.save.contains(&Save::Maps),
-            overlays: arguments.save.contains(&Save::Overlays),
+        let wants = |what| arguments.save.contains(&what);
+        let originals = Originals {
+            tables: wants(Save::FadeTables),
+            maps: wants(Save::FadeMaps),
+            panels: wants(Save::FadePanels),
         };
+        let keep =
+            Keep { full_maps: wants(Save::Maps), overlays: wants(Save::Overlays), originals };
         Ok((self.study.run(references, &label, &path, keep)?, path))
     }
 

@@ -14,10 +14,10 @@ use crate::data;
 use crate::experiment::{
     Cell, CellFacts, CellResult, FileFacts, Watch, facts, file_facts, run_cell,
 };
-use crate::metrics::Protocol;
+use crate::metrics::{Columns, Protocol};
 use crate::pipeline::model::{Pipeline, References};
 use crate::plugin::Loader;
-use crate::report::{PictureOptions, RunFolder};
+use crate::report::{Originals, PictureOptions, RunFolder};
 use crate::run::{Engine, Options};
 
 /// How a study is opened.
@@ -35,6 +35,8 @@ pub(super) struct Keep {
     /// Maps at their images' size.
     pub(super) full_maps: bool,
     pub(super) overlays: bool,
+    /// What the original program leaves behind.
+    pub(super) originals: Originals,
 }
 
 /// What the cells of one pipeline share.
@@ -44,7 +46,7 @@ pub(super) struct Study<'a> {
     loader: &'a Loader,
     engine: Engine<'a>,
     files: Vec<FileFacts>,
-    protocols: Vec<&'static Protocol>,
+    protocols: Vec<Protocol>,
 }
 
 impl<'a> Study<'a> {
@@ -125,11 +127,20 @@ impl<'a> Study<'a> {
         path: &Path,
         keep: Keep,
     ) -> Result<CellResult, Exit> {
+        let has_fade = self.protocols.iter().any(|protocol| protocol.columns == Columns::Fade);
+        if keep.originals.tables && !has_fade {
+            let names = self.pipeline.protocols.join(", ");
+            return Err(Exit::Failed(anyhow!(
+                "`--save fade-tables` wants FADE's columns, but `protocol.use` has only [{names}]; \
+                 add `fade-448-u8`, or another size in its place"
+            )));
+        }
         let facts = self.facts(label, references);
         let mut folder = RunFolder::create(path, &facts, &self.pipeline.resolved)?;
         folder.set_pictures(PictureOptions {
             mask_above: self.dataset.mask_above,
             all_overlays: keep.overlays,
+            originals: keep.originals,
         });
         let mut bar = Bar::new();
         let result = run_cell(&self.cell(references, keep), &mut folder, &mut bar)?;

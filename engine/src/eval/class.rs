@@ -44,7 +44,7 @@ impl Seat {
 /// Streaming metrics of one class. `prepare` is pure and may run on any thread; `push` counts.
 pub struct ClassEvaluator {
     class: String,
-    protocols: Vec<&'static Protocol>,
+    protocols: Vec<Protocol>,
     limits: Vec<f64>,
     seats: Vec<Seat>,
     has_masks: bool,
@@ -54,7 +54,7 @@ impl ClassEvaluator {
     /// `budget_bytes` is shared among the spaces. Errors: `Metric` (a limit outside 0..=1).
     pub fn new(
         class: &str,
-        protocols: &[&'static Protocol],
+        protocols: &[Protocol],
         limits: &[f64],
         budget_bytes: usize,
     ) -> Result<Self, EvalError> {
@@ -134,7 +134,7 @@ impl ClassEvaluator {
         for seat in self.seats {
             spaces.push((seat.space, seat.images.metrics(), seat.pixels.finish()?));
         }
-        let row = |protocol: &&'static Protocol| {
+        let row = |protocol: &Protocol| {
             let space = spaces.iter().find(|space| space.0 == protocol.space)?;
             let pixels = self.has_masks.then_some(&space.2);
             Some(ClassMetrics::new(&self.class, protocol, &self.limits, &space.1, pixels))

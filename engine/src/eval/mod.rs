@@ -152,7 +152,7 @@ pub fn run(options: &EvalOptions) -> Result<EvalTable, EvalError> {
             rows.push(metrics);
         }
     }
-    let table = |(protocol, classes): (&&Protocol, Vec<ClassMetrics>)| ProtocolTable {
+    let table = |(protocol, classes): (&Protocol, Vec<ClassMetrics>)| ProtocolTable {
         protocol: protocol.name.to_string(),
         about: protocol.about.to_string(),
         mean: mean_over_classes(&classes),
@@ -163,7 +163,7 @@ pub fn run(options: &EvalOptions) -> Result<EvalTable, EvalError> {
 }
 
 /// Looks protocols up by name. Errors: `Protocol` with the known names.
-pub fn find_protocols(names: &[String]) -> Result<Vec<&'static Protocol>, EvalError> {
+pub fn find_protocols(names: &[String]) -> Result<Vec<Protocol>, EvalError> {
     let find = |name: &String| {
         Protocol::find(name).ok_or_else(|| EvalError::Protocol {
             name: name.clone(),
@@ -183,7 +183,7 @@ struct Loaded {
 
 fn evaluate(
     class: &Class,
-    protocols: &[&'static Protocol],
+    protocols: &[Protocol],
     options: &EvalOptions,
     scores: Option<&Scores>,
     notes: &mut Vec<String>,

@@ -49,7 +49,7 @@ pub fn facts(name: &str, cell: &Cell<'_>, loader: &Loader, files: &[FileFacts]) 
         shots: cell.references.shots,
         seed: cell.references.seed,
         setting: pipeline.setting,
-        protocols: cell.protocols.iter().map(|protocol| protocol.name.to_owned()).collect(),
+        protocols: cell.protocols.iter().map(|protocol| protocol.name.to_string()).collect(),
         numerics: numerics().to_owned(),
         plugins,
         files: files.to_vec(),

@@ -53,7 +53,7 @@ pub struct Cell<'a> {
     pub engine: &'a Engine<'a>,
     pub dataset: &'a Dataset,
     pub references: References,
-    pub protocols: Vec<&'static Protocol>,
+    pub protocols: Vec<Protocol>,
     /// Saves maps at their images' size instead of on their grid.
     pub full_maps: bool,
 }
@@ -192,13 +192,7 @@ fn measure(
     map: &AnomalyMap,
     evaluator: &mut ClassEvaluator,
 ) -> Result<(), ExperimentError> {
-    let of_image = |source| ExperimentError::Mask {
-        class: class.to_owned(),
-        image: sample.name.clone(),
-        source,
-    };
-    let mask =
-        read_mask(sample, cell.dataset.mask_above).transpose()?.transpose().map_err(of_image)?;
+    let mask = mask_of(cell, class, sample)?;
     let native = match &mask {
         Some(mask) => {
             let mask_hw = [mask.height, mask.width];
@@ -235,6 +229,10 @@ fn save(
     map: &AnomalyMap,
 ) -> Result<PathBuf, ExperimentError> {
     let failed = |source| ExperimentError::Run { class: class.to_owned(), source };
+    if folder.wants_originals() {
+        let mask = mask_of(cell, class, sample)?;
+        folder.save_originals(sample, mask.as_ref(), map)?;
+    }
     let grid = [map.height, map.width];
     if !cell.full_maps {
         return Ok(folder.save_map(class, &sample.name, grid, &map.pixels)?);
@@ -251,14 +249,16 @@ fn score(scored: &Scored) -> f64 {
     score_of(scored).unwrap_or(f64::NAN)
 }
 
-type Decoded = Result<Mask, ImageError>;
-
-fn read_mask(sample: &Sample, mask_above: u8) -> Option<Result<Decoded, ExperimentError>> {
-    let path = sample.mask.as_ref()?;
-    Some(match std::fs::read(path) {
-        Ok(bytes) => Ok(decode_mask(&bytes, &path.display().to_string(), mask_above)),
-        Err(source) => {
-            Err(ExperimentError::ReadMask { path: path.clone(), message: source.to_string() })
-        }
-    })
+fn mask_of(cell: &Cell<'_>, class: &str, sample: &Sample) -> Result<Option<Mask>, ExperimentError> {
+    let Some(path) = &sample.mask else { return Ok(None) };
+    let bytes = std::fs::read(path).map_err(|source| ExperimentError::ReadMask {
+        path: path.clone(),
+        message: source.to_string(),
+    })?;
+    let mask = decode_mask(&bytes, &path.display().to_string(), cell.dataset.mask_above);
+    Ok(Some(mask.map_err(|source| ExperimentError::Mask {
+        class: class.to_owned(),
+        image: sample.name.clone(),
+        source,
+    })?))
 }

@@ -30,8 +30,9 @@ const KNOWN: &[Known] = &[
     flag("save-segmentation", "false"),
 ];
 
+const LEFT_OUT: &str = "CLIP-LMFA adds a random vector to all tokens; this leaves it out";
 const MODES: [&str; 4] = ["none", "language", "vision", "both"];
-const FEATURES: [&str; 2] = ["clip", "gem"];
+pub(super) const FEATURES: [&str; 2] = ["clip", "gem"];
 
 /// Their text models, and what `language` calls them.
 const TEXT_MODELS: [(&str, &str); 9] = [
@@ -78,6 +79,7 @@ struct Asked {
     query_in_bank: bool,
     classification_size: u32,
     sizes: Vec<u32>,
+    eval_size: u32,
     square: bool,
     text_model: &'static str,
     shots: usize,
@@ -95,16 +97,8 @@ pub fn import(system: System, words: &[String]) -> Result<Imported, ImportError>
     let options = Options::parse(name, KNOWN, words)?;
     let asked = read(system, &options)?;
     let mut notes = Vec::new();
-    if options.text("eval-img-size") != "448" {
-        let size: u32 = options.parsed("eval-img-size", "a size in pixels")?;
-        notes.push(format!(
-            "the protocol `fade-448-u8` measures at 448 pixels, not at {size}; `native` at each mask's own size"
-        ));
-    }
     if system == System::ClipLmfa {
-        let left_out =
-            "CLIP-LMFA adds a random vector to all tokens, which this pipeline leaves out";
-        notes.push(left_out.to_owned());
+        notes.push(LEFT_OUT.to_owned());
     }
     if options.text("pretrained").is_empty() {
         notes
@@ -116,13 +110,22 @@ pub fn import(system: System, words: &[String]) -> Result<Imported, ImportError>
         ("normalize.rhai", text)
     });
     let pipeline = write(system, &options, &asked, hooks.as_ref().map(|hooks| hooks.0))?;
-    let mut run = vec!["--out".to_owned(), options.text("experiment-name").to_owned()];
-    if system == System::ClipLmfa && !options.is_given("save-visualization")
-        || options.is_on("save-visualization")
-    {
-        run.extend(["--save".to_owned(), "overlays".to_owned()]);
-    }
+    let out = options.text("experiment-name").to_owned();
+    let run = vec!["--out".to_owned(), out, "--save".to_owned(), saved(system, &options)];
     Ok(Imported { pipeline, hooks, run, notes })
+}
+
+/// What the original writes; CLIP-LMFA saves pictures unless told not to.
+fn saved(system: System, options: &Options) -> String {
+    let mut words = vec!["fade-tables"];
+    for (name, word) in [("save-segmentation", "fade-maps"), ("save-visualization", "fade-panels")]
+    {
+        let by_default = system == System::ClipLmfa && !options.is_given(name);
+        if by_default || options.is_on(name) {
+            words.push(word);
+        }
+    }
+    words.join(",")
 }
 
 fn read(system: System, options: &Options) -> Result<Asked, ImportError> {
@@ -154,6 +157,7 @@ fn read(system: System, options: &Options) -> Result<Asked, ImportError> {
         query_in_bank: options.is_on("use-query-img-in-vision-memory-bank"),
         classification_size: options.parsed("classification-img-size", "a size in pixels")?,
         sizes: sizes.split(',').map(size).collect::<Result<_, _>>()?,
+        eval_size: options.parsed("eval-img-size", "a size in pixels")?,
         square: options.is_on("square"),
         text_model: text_model.1,
         shots: options.parsed("shots", "a whole number")?,
@@ -261,7 +265,7 @@ fn write(
     if let Some(score) = score.map(|score| if score == "peak" { "verdict" } else { score }) {
         text += &format!("anomaly_score = \"{score}\"\n");
     }
-    text += "[protocol]\nuse = [\"fade-448-u8\", \"native\"]\n";
+    text += &format!("[protocol]\nuse = [\"fade-{}-u8\", \"native\"]\n", asked.eval_size);
     Ok(text)
 }
 

@@ -1,4 +1,4 @@
-use super::fade::{System, import};
+use super::fade::{FEATURES, System, import};
 use super::*;
 
 fn of(line: &str) -> Result<Imported, ImportError> {
@@ -90,7 +90,56 @@ fn clip_lmfa_has_defaults_of_its_own_and_says_what_is_left_out() {
     let made = import(System::ClipLmfa, &["--dataset-name".to_owned(), "btad".to_owned()]).unwrap();
     assert!(made.pipeline.contains("seed = 111") && made.pipeline.contains("\"btad\""));
     assert!(made.notes[0].contains("random vector"));
-    assert!(made.run.ends_with(&["--save".to_owned(), "overlays".to_owned()]));
+    assert_eq!(made.run[2..], ["--save", "fade-tables,fade-maps,fade-panels"]);
+}
+
+#[test]
+fn what_is_saved_is_what_the_original_writes() {
+    let saved = |line: &str| of(line).unwrap().run[2..].join(" ");
+    assert_eq!(saved(""), "--save fade-tables");
+    assert_eq!(saved("--save-segmentation"), "--save fade-tables,fade-maps");
+    assert_eq!(saved("--save-visualization"), "--save fade-tables,fade-panels");
+    let lmfa = ["--no-save-segmentation", "--no-save-visualization"].map(str::to_owned);
+    assert_eq!(import(System::ClipLmfa, &lmfa).unwrap().run[2..], ["--save", "fade-tables"]);
+}
+
+#[test]
+fn the_evaluation_size_is_the_protocols() {
+    let made = of("--eval-img-size 240").unwrap();
+    assert!(made.pipeline.contains("use = [\"fade-240-u8\", \"native\"]"), "{}", made.pipeline);
+    assert!(made.notes.is_empty());
+}
+
+/// Each branch takes its tokens from CLIP or from GEM, whatever the others do.
+#[test]
+fn every_choice_of_features_names_them() {
+    let mut seen = std::collections::BTreeSet::new();
+    for says in FEATURES {
+        for tells in FEATURES {
+            for bank in FEATURES {
+                let made = of(&format!(
+                    "--language-classification-feature {says} --language-segmentation-feature \
+                     {tells} --vision-feature {bank}"
+                ));
+                let text = made.unwrap().pipeline;
+                let value =
+                    |stage: &str, port: &str| key(&text, stage)[port].as_str().map(str::to_owned);
+                let name = |feature: &str, rest: &str| {
+                    let kind = if feature == "gem" { "gem_" } else { "" };
+                    Some(format!("clip.{kind}{rest}"))
+                };
+                assert_eq!(value("says", "query"), name(says, "image_embedding@240"));
+                assert_eq!(value("tells", "query"), name(tells, "patch_embeddings"));
+                assert_eq!(value("differs", "query"), name(bank, "patch_embeddings"));
+                assert_eq!(value("differs", "rows"), name(bank, "patch_embeddings"));
+                let is_gem = [says, tells, bank].contains(&"gem");
+                let encoder = if is_gem { "gem" } else { "clip" };
+                assert_eq!(value("clip", "encoder").as_deref(), Some(encoder));
+                seen.insert(text);
+            }
+        }
+    }
+    assert_eq!(seen.len(), 8);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Evaluation protocols by name. A number without its protocol compares with nothing: the same
 //! maps differ by tens of points between these.
 
+use std::borrow::Cow;
+
 /// How `pixel.aupro` is defined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AuproDefinition {
@@ -36,11 +38,11 @@ pub enum Columns {
 }
 
 /// One entry of the registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocol {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// One line.
-    pub about: &'static str,
+    pub about: Cow<'static, str>,
     /// What it computes, step by step, and what differs from its origin.
     pub explain: &'static str,
     pub aupro: AuproDefinition,
@@ -55,13 +57,35 @@ impl Protocol {
     }
 
     pub fn names() -> impl Iterator<Item = &'static str> {
-        PROTOCOLS.iter().map(|protocol| protocol.name)
+        PROTOCOLS.iter().map(|protocol| protocol.name.as_ref())
     }
 
-    pub fn find(name: &str) -> Option<&'static Protocol> {
-        PROTOCOLS.iter().find(|protocol| protocol.name == name)
+    /// One of them by its name; `fade-448-u8` with another size in its name is that protocol at
+    /// that size.
+    pub fn find(name: &str) -> Option<Protocol> {
+        let entry = |name: &str| PROTOCOLS.iter().find(|protocol| protocol.name == name).cloned();
+        entry(name).or_else(|| {
+            let side = fade_side(name)?;
+            let fade = PROTOCOLS.iter().find(|entry| entry.columns == Columns::Fade)?;
+            Some(Protocol {
+                name: Cow::Owned(name.to_owned()),
+                about: Cow::Owned(fade.about.replace("448", &side.to_string())),
+                space: Space::FadeU8 { side },
+                ..fade.clone()
+            })
+        })
     }
 }
+
+/// `SIDE` of `fade-SIDE-u8`, written plainly, in pixels.
+fn fade_side(name: &str) -> Option<usize> {
+    let side = name.strip_prefix("fade-")?.strip_suffix("-u8")?;
+    let plain = side.bytes().all(|byte| byte.is_ascii_digit()) && !side.starts_with('0');
+    side.parse().ok().filter(|side| plain && (1..=MOST_PIXELS_A_SIDE).contains(side))
+}
+
+/// Larger maps have more pixels than the metrics count.
+const MOST_PIXELS_A_SIDE: usize = 8192;
 
 const fn legacy(
     name: &'static str,
@@ -69,13 +93,14 @@ const fn legacy(
     explain: &'static str,
     aupro: AuproDefinition,
 ) -> Protocol {
+    let (name, about) = (Cow::Borrowed(name), Cow::Borrowed(about));
     Protocol { name, about, explain, aupro, space: Space::Native, columns: Columns::Aupro }
 }
 
 static PROTOCOLS: [Protocol; 8] = [
     Protocol {
-        name: "native",
-        about: "exact metrics on float maps at the masks' own resolution (headline)",
+        name: Cow::Borrowed("native"),
+        about: Cow::Borrowed("exact metrics on float maps at the masks' own resolution (headline)"),
         explain: "Maps are upsampled bilinearly (half-pixel centres) to their masks and evaluated \
             in f32 with one threshold per distinct score. pixel.aupro@L: 8-connected regions of \
             every mask, each weighing the same; false positives over all normal pixels of all \
@@ -87,14 +112,15 @@ static PROTOCOLS: [Protocol; 8] = [
         columns: Columns::Headline,
     },
     Protocol {
-        name: "fade-448-u8",
-        about: "FADE's own evaluation: 8-bit maps and resized masks at 448 x 448",
+        name: Cow::Borrowed("fade-448-u8"),
+        about: Cow::Borrowed("FADE's own evaluation: 8-bit maps and resized masks at 448 x 448"),
         explain: "Maps are clipped to [0, 1], multiplied by 255 and truncated to 8 bits on the \
             grid they come in, then resized to 448 x 448 by OpenCV's 8-bit bilinear rule. Masks \
             are resized with an antialiased triangle filter and thresholded at more than 0.5. \
             Image scores are clipped to [0, 1]. image.aupr_trapz is the trapezoid area that FADE \
             calls AUPR; there is no pixel AP. pixel.aupro as in `native`, so at most 256 \
-            thresholds. FADE keeps false positive rates in f32 (differences near 1e-9).",
+            thresholds. FADE keeps false positive rates in f32 (differences near 1e-9). Another \
+            size in the name, as in `fade-240-u8`, is FADE's --eval-img-size.",
         aupro: AuproDefinition::Exact,
         space: Space::FadeU8 { side: 448 },
         columns: Columns::Fade,

@@ -16,6 +16,7 @@ use super::show::origins;
 use super::source::{Env, Loaded, load};
 use super::stages::{Draft, Reader};
 use super::tree::{At, Entry, Table, Value};
+use crate::metrics::Protocol;
 use crate::plugin::info::Catalog;
 
 /// What a check is told of the world beside the catalog.
@@ -246,12 +247,11 @@ impl Checker<'_> {
 
     fn protocols(&mut self, protocol: Option<&Map<String, Json>>) -> Vec<String> {
         let known = self.options.protocols;
+        let is_new = |name: &&str| !known.contains(name) && Protocol::find(name).is_none();
         let mut found = Vec::new();
         if let Some(Value::Array(items)) = self.node("protocol.use").map(|node| &node.value) {
             for item in items {
-                let Some(name) = item.as_str().filter(|name| !known.contains(name)) else {
-                    continue;
-                };
+                let Some(name) = item.as_str().filter(is_new) else { continue };
                 let message = format!("there is no protocol `{name}`");
                 let wrong = Diagnostic::error(item.at, message).near(name, known.iter().copied());
                 found.push(wrong.note(format!("there are {}", listed(known.iter().copied()))));

@@ -5,22 +5,27 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use loupe_datasets::Sample;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::html::{self, ClassPage};
 use super::names::Names;
+use super::original::{self, Modes, Originals};
 use super::pictures::{self, ClassMaps};
 use super::toml_text::as_toml;
 use super::{ReportError, tables};
+use crate::eval::AnomalyMap;
 use crate::experiment::{CellFacts, ClassRecord};
 use crate::files::{lock_alone, npy_f32, sync, write_soon, write_whole};
+use crate::image::{Mask, decode_rgb};
 
 /// What `run.json` says of itself; a folder without it is not ours to replace.
 const KIND: &str = "loupe-run";
 /// All that a run writes. `run.json` stays to the last: with it the folder is ours, whatever else
 /// is gone.
-const FOLDERS: [&str; 4] = ["classes", "references", "maps", "pictures"];
+const FOLDERS: [&str; 7] =
+    ["classes", "references", "maps", "pictures", "result", "segmentations", "images"];
 const FILES: [&str; 6] =
     ["pipeline.toml", "results.json", "results.csv", "images.csv", "timings.csv", "report.html"];
 const RUN: &str = "run.json";
@@ -32,6 +37,8 @@ pub struct PictureOptions {
     pub mask_above: u8,
     /// Every image with its map over it, as a PNG of its own under `pictures/`.
     pub all_overlays: bool,
+    /// What the original program leaves behind.
+    pub originals: Originals,
 }
 
 /// A run folder that is being filled.
@@ -42,7 +49,10 @@ pub struct RunFolder {
     facts: CellFacts,
     resolved: String,
     options: PictureOptions,
+    modes: Modes,
     names: Names,
+    /// Files of the originals' maps and panels.
+    original_names: Names,
     /// Maps of the classes that are not written yet.
     maps: BTreeMap<String, ClassMaps>,
     /// Files of maps that a crash of the machine would still lose.
@@ -72,7 +82,9 @@ impl RunFolder {
             facts: facts.clone(),
             resolved: as_toml(resolved),
             options: PictureOptions::default(),
+            modes: Modes::of(resolved),
             names: Names::default(),
+            original_names: Names::default(),
             maps: BTreeMap::new(),
             unsynced: Vec::new(),
             classes: Vec::new(),
@@ -120,6 +132,41 @@ impl RunFolder {
         Ok(file)
     }
 
+    /// Whether `save_originals` has anything to do.
+    pub fn wants_originals(&self) -> bool {
+        let Originals { maps, panels, .. } = self.options.originals;
+        maps || panels
+    }
+
+    /// Writes an image's map and panels as the original program does, as far as they are wanted.
+    /// Errors: `Draw`, `Write`.
+    pub fn save_originals(
+        &mut self,
+        sample: &Sample,
+        mask: Option<&Mask>,
+        map: &AnomalyMap,
+    ) -> Result<(), ReportError> {
+        let Originals { maps, panels, .. } = self.options.originals;
+        let file = self.original_names.path(&sample.name, "png");
+        let failed = |message| ReportError::Draw { image: sample.name.clone(), message };
+        let mut files = Vec::new();
+        if maps {
+            files.push(("segmentations", original::map_png(map).map_err(failed)?));
+        }
+        if panels {
+            let bytes = fs::read(&sample.path).map_err(|error| failed(error.to_string()))?;
+            let rgb =
+                decode_rgb(&bytes, &sample.name).map_err(|error| failed(error.to_string()))?;
+            files.push(("images", original::panels_png(&rgb, mask, map).map_err(failed)?));
+        }
+        for (folder, bytes) in files {
+            let path = self.path.join(folder).join(&file);
+            write_soon(&path, &bytes)?;
+            self.unsynced.push(path);
+        }
+        Ok(())
+    }
+
     /// Writes a class that is done and everything that sums over classes. An image without a score
     /// of its own is judged by the maximum of its map, here as in the metrics. An image that cannot
     /// be shown in the report is named there.
@@ -163,6 +210,13 @@ impl RunFolder {
         write("timings.csv", tables::timings_csv(&self.classes).as_bytes())?;
         write("results.csv", tables::results_csv(&self.facts, &self.classes).as_bytes())?;
         write("results.json", &tables::results_json(&self.facts, &self.classes)?)?;
+        let Originals { tables, panels, .. } = self.options.originals;
+        if tables {
+            let evaluation = original::evaluation_csv(&self.classes, self.modes);
+            write("result/evaluation_results.csv", evaluation.as_bytes())?;
+            let plot = original::plot_csv(&self.classes, self.modes, panels);
+            write("result/plot_results.csv", plot.as_bytes())?;
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod contour;
 mod folder;
 mod html;
 mod names;
+mod original;
 mod pictures;
 pub mod spread;
 mod summary;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use folder::{PictureOptions, RunFolder};
+pub use original::Originals;
 pub use summary::{Summary, SummaryCell, summary_table};
 pub use tables::metric_title;
 pub use toml_text::as_toml;
@@ -50,6 +52,8 @@ pub enum ReportError {
         height.saturating_mul(*width)
     )]
     MapSize { image: String, height: usize, width: usize, got: usize },
+    #[error("image `{image}` cannot be drawn: {message}")]
+    Draw { image: String, message: String },
     #[error(transparent)]
     Write(#[from] WriteError),
 }

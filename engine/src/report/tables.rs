@@ -24,7 +24,7 @@ struct Results<'a> {
 #[derive(Serialize)]
 struct ProtocolResults<'a> {
     protocol: &'a str,
-    about: &'a str,
+    about: String,
     metrics: Vec<&'a str>,
     classes: Vec<&'a ClassMetrics>,
     /// Unweighted, over the classes that are in this file.
@@ -69,7 +69,7 @@ pub fn results_json(facts: &CellFacts, records: &[ClassRecord]) -> Result<Vec<u8
     let rows = by_protocol(facts, records);
     let protocols = rows.iter().map(|rows| ProtocolResults {
         protocol: &rows.protocol,
-        about: Protocol::find(&rows.protocol).map_or("", |protocol| protocol.about),
+        about: Protocol::find(&rows.protocol).map_or_else(String::new, |it| it.about.into()),
         metrics: metric_names(&rows.classes),
         classes: rows.classes.iter().collect(),
         mean: rows.mean.clone(),

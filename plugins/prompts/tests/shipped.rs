@@ -24,7 +24,7 @@ const SHIPPED: [(&str, &str); 6] = [
     ("mvtec-3d", "bagel, cable_gland, carrot, cookie, dowel, foam, peach, potato, rope, tire"),
     (
         "medical",
-        "brain, liver, retinal OCT, Retina_RESC, Retina_OCT2017, chest X-ray film, \
+        "brain, liver, retinal OCT, macular OCT, Retina_RESC, Retina_OCT2017, chest X-ray film, \
          histopathological image, retina-resc, retina-oct, chest, histopathology",
     ),
 ];

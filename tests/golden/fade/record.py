@@ -227,7 +227,9 @@ def stretched(grid, size):
 def record_variant(out, name, variant, sizes, at, text, unit, tests, trains, masks, labels):
     """`unit`: unit features by path; `at`: the size of the image score."""
     own = variant.get("own", False)
-    references = shots(trains, variant["shots"], variant["seed"])
+    references = variant.get("draw", shots)(trains, variant["shots"], variant["seed"])
+    # FADE: with no shots the score is the words' alone.
+    judged_by_both = bool(references) or variant.get("always_both", False)
     bank = {s: [unit[p][f"{variant['bank']}.patches@{s}"].flatten(0, 1) for p in references] for s in sizes}
     maps, scores = {"language": [], "vision": [], "both": []}, {"says": [], "peak": [], "verdict": []}
     for index, path in enumerate(tests):
@@ -251,12 +253,11 @@ def record_variant(out, name, variant, sizes, at, text, unit, tests, trains, mas
             for index, (m, mask) in enumerate(zip(maps[key], masks)):
                 out[f"{name}.{key}.full.{index}"] = upsampled(m.astype(np.float32), mask.shape)[::7, ::7]
         assert all((eight_bit(m) == eight_bit(m.astype(np.float32))).all() for m in maps[key])
-    # FADE: with no shots the score is the words' alone.
-    for key in ("says", "peak") + (("verdict",) if references else ()):
+    for key in ("says", "peak") + (("verdict",) if judged_by_both else ()):
         out[f"{name}.{key}"] = np.array(scores[key])
     if references:
         out[f"{name}.bank@{min(sizes)}"] = torch.cat(bank[min(sizes)]).numpy()
-    for mode, map_key, score_key in [("both", "both", "verdict" if references else "says"),
+    for mode, map_key, score_key in [("both", "both", "verdict" if judged_by_both else "says"),
                                      ("language", "language", "says"), ("vision", "vision", "peak")]:
         score = np.array(scores[score_key])
         grids = [m.astype(np.float32) for m in maps[map_key]]

@@ -245,3 +245,13 @@ fn every_protocol_is_found_by_its_name() {
     }
     assert!(Protocol::find("pro").is_none());
 }
+
+#[test]
+fn the_eight_bit_protocol_takes_its_size_from_its_name() {
+    let small = Protocol::find("fade-240-u8").unwrap();
+    assert_eq!((small.space, small.columns), (Space::FadeU8 { side: 240 }, Columns::Fade));
+    assert_eq!(small.about, "FADE's own evaluation: 8-bit maps and resized masks at 240 x 240");
+    for wrong in ["fade-0-u8", "fade--u8", "fade-+9-u8", "fade-007-u8", "fade-8193-u8", "fade-u8"] {
+        assert_eq!(Protocol::find(wrong), None, "{wrong}");
+    }
+}

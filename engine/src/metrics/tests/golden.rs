@@ -83,7 +83,7 @@ fn compare() -> Vec<(String, Value, Option<f64>)> {
             row("exact", &pixel.aupro[index]);
             for (definition, values) in &pixel.legacy {
                 let name = Protocol::all().iter().find(|entry| entry.aupro == *definition);
-                row(name.unwrap().name, &values[index]);
+                row(&name.unwrap().name, &values[index]);
             }
         }
     }

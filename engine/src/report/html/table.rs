@@ -10,8 +10,8 @@ pub fn protocol(rows: &Rows, anchors: &[(String, String)]) -> String {
     let name = escape(&rows.protocol);
     let about = Protocol::find(&rows.protocol);
     let mut html = format!("<h3>Protocol <code>{name}</code></h3>\n");
-    if let Some(about) = about {
-        html.push_str(&format!("<p class=\"soft\">{}</p>\n", escape(about.about)));
+    if let Some(about) = &about {
+        html.push_str(&format!("<p class=\"soft\">{}</p>\n", escape(&about.about)));
     }
     if rows.classes.is_empty() {
         return html + "<p>No class was measured.</p>\n";

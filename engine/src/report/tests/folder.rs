@@ -147,7 +147,7 @@ fn overlays_are_pictures_of_the_images_size() {
     let data = tempfile::tempdir().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut run = RunFolder::create(folder.path(), &facts("x"), &json!({})).unwrap();
-    run.set_pictures(PictureOptions { mask_above: 0, all_overlays: true });
+    run.set_pictures(PictureOptions { all_overlays: true, ..Default::default() });
     let record = class(data.path(), "tile", &SCORES, true);
     run.save_map("tile", "tile/0.png", [1, 2], &[0.0, 1.0]).unwrap();
     run.add_class(record).unwrap();

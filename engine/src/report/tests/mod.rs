@@ -1,6 +1,7 @@
 //! Run folders made from records, as a run makes them.
 
 mod folder;
+mod original;
 mod page;
 mod summary;
 
@@ -74,7 +75,7 @@ fn class(data: &Path, class: &str, scores: &[(f64, bool)], masks: bool) -> Class
     let images = scores.iter().enumerate().map(image).collect();
     scores.iter().for_each(|(score, anomalous)| judged.push("x", *score, *anomalous).unwrap());
     let native = Protocol::find("native").unwrap();
-    let row = ClassMetrics::new(class, native, &DEFAULT_LIMITS, &judged.metrics(), None);
+    let row = ClassMetrics::new(class, &native, &DEFAULT_LIMITS, &judged.metrics(), None);
     ClassRecord {
         class: class.into(),
         display: class.into(),
