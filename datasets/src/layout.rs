@@ -195,6 +195,17 @@ impl Layout {
         self.file.normal.iter().any(|normal| normal == kind)
     }
 
+    /// The classes of the published data set, where it has a fixed list: name, display name and
+    /// synonyms of each.
+    pub fn published(&self) -> Vec<(String, String, Vec<String>)> {
+        let known = self.file.classes.iter().flatten();
+        let words = |class: &String| {
+            let (display, synonyms) = self.words(class);
+            (class.clone(), display, synonyms)
+        };
+        known.map(words).collect()
+    }
+
     /// Whether a folder name may be a class.
     pub(crate) fn lists(&self, class: &str) -> bool {
         self.file.classes.as_ref().is_none_or(|known| known.iter().any(|name| name == class))

@@ -31,6 +31,7 @@ pub mod metrics;
 pub mod pipeline;
 pub mod plugin;
 pub mod predict;
+pub mod prompts;
 pub mod report;
 pub mod run;
 pub mod sweep;

@@ -263,6 +263,28 @@ static const void *encoder_extension(const char *id) {
     return strcmp(id, LOUPE_EXT_TAPS) ? NULL : &taps;
 }
 
+/* Tool of `echo`: gives a question back, or what is no answer where the question says so. */
+
+static int answer(LoupeStr question, const LoupeSink *sink, LoupeError *error) {
+    char text[256];
+    if (question.len > 200) return fail(error, "this question is too long");
+    memcpy(text, "{\"asked\": ", 10);
+    memcpy(text + 10, question.data, question.len);
+    memcpy(text + 10 + question.len, "}", 1);
+    text[11 + question.len] = 0;
+    if (strstr(text, "silence")) return LOUPE_OK;
+    LoupeStr json = {text, 11 + question.len};
+    if (strstr(text, "list")) json = (LoupeStr){"[]", 2};
+    if (strstr(text, "twice")) sink->put_json(sink->ctx, json);
+    return sink->put_json(sink->ctx, json);
+}
+
+static const LoupeTool tool = {sizeof tool, 0, answer};
+
+static const void *prompts_extension(const char *id) {
+    return strcmp(id, LOUPE_EXT_TOOL) ? NULL : &tool;
+}
+
 #define SCHEMA "{\"type\": \"object\"}"
 
 static const LoupeComponent scorer = {
@@ -275,7 +297,7 @@ static const LoupeComponent encoder = {
 };
 static const LoupeComponent prompts = {
     sizeof prompts, 1, LOUPE_DETERMINISTIC, LOUPE_CPU, "loupe.prompts/1", "echo", "Echoes.",
-    SCHEMA, 3, 0, prompts_ports, &prompts_verbs, create, destroy, NULL, NULL,
+    SCHEMA, 3, 0, prompts_ports, &prompts_verbs, create, destroy, NULL, prompts_extension,
 };
 static const LoupeComponent *const components[] = {&scorer, &encoder, &prompts};
 static const LoupePlugin plugin = {

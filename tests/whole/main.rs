@@ -3,5 +3,6 @@
 mod crash;
 mod pipelines;
 mod plugins;
+mod prompts;
 mod run;
 mod starter;

@@ -8,6 +8,7 @@ mod eval;
 mod import;
 mod inspect;
 mod predict;
+mod prompts;
 mod run;
 mod script;
 mod setup;
@@ -123,6 +124,8 @@ enum Command {
     Cache(cache::Arguments),
     /// Check a data set, or make one of procedural surfaces
     Dataset(dataset::Arguments),
+    /// Sentences about classes: ask a language model for them, show, check and import them
+    Prompts(prompts::Arguments),
     /// Pin weight files by digest; list, verify and fetch them
     Weights(weights::Arguments),
     /// Show what this machine offers and what was found
@@ -162,6 +165,7 @@ fn dispatch(arguments: &Arguments) -> Outcome {
         Command::Import(arguments) => import::run(common, arguments),
         Command::Cache(arguments) => cache::run(common, arguments),
         Command::Dataset(arguments) => dataset::run(common, arguments),
+        Command::Prompts(arguments) => prompts::run(common, arguments),
         Command::Weights(arguments) => weights::run(common, arguments),
         Command::Doctor => doctor::run(common),
         Command::Completions { shell } => {

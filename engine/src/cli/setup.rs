@@ -75,6 +75,18 @@ pub(crate) fn checked_without_data(
     ready(&Checker::without_data(), path, sets, loader)
 }
 
+/// The same for a command that works on sentences alone: weights need not be here. `fills`: nor
+/// prompt caches.
+pub(crate) fn checked_for_prompts(
+    path: &Path,
+    sets: &[(String, String)],
+    loader: &Loader,
+    fills: bool,
+) -> Result<Pipeline, Exit> {
+    let checker = Checker { weights_are_optional: true, fills, ..Checker::without_data() };
+    ready(&checker, path, sets, loader)
+}
+
 fn ready(
     checker: &Checker,
     path: &Path,
@@ -85,7 +97,9 @@ fn ready(
     let verdict = verdict(&checked, loader);
     let absent = checker.absent.borrow();
     match checked.pipeline {
-        Some(_) if !absent.is_empty() => Err(Exit::Failed(anyhow!("{}", absent.join("\nerror: ")))),
+        Some(_) if !absent.is_empty() && !checker.weights_are_optional => {
+            Err(Exit::Failed(anyhow!("{}", absent.join("\nerror: "))))
+        }
         Some(pipeline) => configured(checker, path, pipeline, loader),
         None => Err(verdict),
     }
@@ -115,7 +129,8 @@ fn configured(
     let name = path.with_extension("after-on_config.toml");
     let checked = checker.check_text(&name, &text, loader);
     let verdict = verdict(&checked, loader);
-    checked.pipeline.ok_or(verdict)
+    let changed = checked.pipeline.ok_or(verdict)?;
+    Ok(Pipeline { fill: pipeline.fill, ..changed })
 }
 
 /// What a check that found errors ends with.
@@ -144,13 +159,22 @@ fn is_missing(found: &Diagnostic) -> bool {
 pub(crate) struct Checker {
     weights: Option<Registry>,
     data_is_optional: bool,
+    weights_are_optional: bool,
+    /// Prompt caches may be absent.
+    fills: bool,
     absent: RefCell<Vec<String>>,
 }
 
 impl Checker {
     pub(crate) fn new() -> Checker {
         let weights = Registry::of_user().ok();
-        Checker { weights, data_is_optional: false, absent: RefCell::default() }
+        Checker {
+            weights,
+            data_is_optional: false,
+            weights_are_optional: false,
+            fills: false,
+            absent: RefCell::default(),
+        }
     }
 
     /// `${LOUPE_DATA}` and its like may be unset.
@@ -181,6 +205,7 @@ impl Checker {
             protocols: &protocols,
             layouts: &loupe_datasets::Layout::names(),
             files: &|name| self.file(name),
+            fills: self.fills,
         };
         let checked = check(&options);
         eprint!("{}", checked.report.render(std::io::stderr().is_terminal()));

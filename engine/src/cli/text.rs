@@ -83,6 +83,11 @@ pub(crate) fn wrapped(text: &str, width: usize, indent: &str) -> String {
     lines
 }
 
+/// A text without characters that would change the terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// `1 image`, `2 images`.
 pub(crate) fn count(n: usize, word: &str) -> String {
     format!("{n} {word}{}", if n == 1 { "" } else { "s" })

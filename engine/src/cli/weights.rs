@@ -34,7 +34,7 @@ enum Action {
     Ls,
     /// Read every pinned file again; exit code 5 if one is not what was pinned
     Verify,
-    /// Download public weights, compare their digest and pin them; the only command here that uses
+    /// Download public weights, compare their digest and pin them; the only one of these that uses
     /// the network
     Fetch {
         /// Name of public weights, as `ls` lists them

@@ -6,11 +6,13 @@ use serde_json::{Map, Value as Json};
 
 use super::build::{built, moved, setting, tests};
 use super::diagnostics::{Diagnostic, Report, listed};
+use super::files::{NamedFile, absolute};
+use super::fill;
 use super::model::{Output, Pipeline, Run, ValueRef};
 use super::order;
 use super::ports::{Typer, output};
 use super::reference::{RefText, parse_ref};
-use super::schema::{NamedFile, Walk, absolute};
+use super::schema::Walk;
 use super::sections;
 use super::show::origins;
 use super::source::{Env, Loaded, load};
@@ -30,6 +32,8 @@ pub struct CheckOptions<'a> {
     pub layouts: &'a [&'a str],
     /// Files that have a name, such as pinned weights.
     pub files: &'a dyn Fn(&str) -> Option<NamedFile>,
+    /// Prompt caches may be absent, because they are about to be filled.
+    pub fills: bool,
 }
 
 /// The outcome. `pipeline` is there if there is no error; warnings may be.
@@ -79,11 +83,11 @@ fn checked(
     Checked { pipeline, report }
 }
 
-struct Checker<'a> {
-    options: &'a CheckOptions<'a>,
+pub(super) struct Checker<'a> {
+    pub(super) options: &'a CheckOptions<'a>,
     catalog: &'a dyn Catalog,
     loaded: &'a Loaded,
-    report: &'a mut Report,
+    pub(super) report: &'a mut Report,
 }
 
 impl Checker<'_> {
@@ -125,6 +129,7 @@ impl Checker<'_> {
         );
         Some(Pipeline {
             files: self.loaded.files.clone(),
+            fill: fill::command(&self.loaded.files, &self.options.sets),
             data: data.map(|data| sections::typed_data(&data, &|key, text| self.path(key, text))),
             setting: setting(&stages, &drafts),
             stages,
@@ -179,7 +184,7 @@ impl Checker<'_> {
     }
 
     /// The node at a path of keys.
-    fn node(&self, path: &str) -> Option<&super::tree::Node> {
+    pub(super) fn node(&self, path: &str) -> Option<&super::tree::Node> {
         let mut parts = path.split('.');
         let mut node = &self.loaded.root.get(parts.next()?)?.node;
         for part in parts {
@@ -189,60 +194,10 @@ impl Checker<'_> {
     }
 
     /// A path in the file is relative to the file that says it.
-    fn path(&self, key: &str, text: &str) -> PathBuf {
+    pub(super) fn path(&self, key: &str, text: &str) -> PathBuf {
         let source = self.node(key).map(|node| node.at.source);
         let folder = source.and_then(|source| self.loaded.folders.get(source));
         PathBuf::from(absolute(&folder.map_or_else(|| PathBuf::from(text), |f| f.join(text))))
-    }
-
-    fn data_names(&mut self, data: Option<&Map<String, Json>>) {
-        let Some(node) = self.node("data.dataset") else { return };
-        let (Some(_), Some(name)) = (data, node.as_str()) else { return };
-        let at = node.at;
-        if self.options.layouts.contains(&name) {
-            return;
-        }
-        let known = self.options.layouts.iter().copied();
-        let found = if name.contains('/') || name.ends_with(".toml") {
-            let path = self.path("data.dataset", name);
-            if path.is_file() {
-                return;
-            }
-            Diagnostic::error(at, format!("there is no layout file `{}`", path.display()))
-        } else {
-            Diagnostic::error(at, format!("there is no data set layout `{name}`"))
-                .near(name, known.clone())
-        };
-        self.report.push(
-            found.note(format!(
-                "there are {}; the path of a layout file is taken too",
-                listed(known)
-            )),
-        );
-    }
-
-    /// A choice by manifest needs one that is there.
-    fn manifest(&mut self, data: Option<&Map<String, Json>>) {
-        let references = data.and_then(|data| data.get("references"));
-        let by_manifest = references.is_some_and(|r| r["select"] == "manifest");
-        let key = "data.references.manifest";
-        match self.node(key).and_then(|node| Some((node.at, node.as_str()?))) {
-            Some((at, text)) => {
-                let path = self.path(key, text);
-                // A file per class or number of shots is looked for when those are known.
-                let is_pattern = ["{class}", "{shots}"].iter().any(|part| text.contains(part));
-                if !is_pattern && !path.is_file() {
-                    let message = format!("there is no manifest `{}`", path.display());
-                    self.report.push(Diagnostic::error(at, message));
-                }
-            }
-            None if by_manifest => {
-                let at = self.node("data.references.select").map(|node| node.at);
-                let message = "`select = \"manifest\"` wants the key `manifest`, a file";
-                self.report.list.extend(at.map(|at| Diagnostic::error(at, message)));
-            }
-            None => {}
-        }
     }
 
     fn protocols(&mut self, protocol: Option<&Map<String, Json>>) -> Vec<String> {
@@ -309,6 +264,8 @@ impl Checker<'_> {
             catalog: self.catalog,
             folders: &self.loaded.folders,
             names: self.options.files,
+            fill: fill::command(&self.loaded.files, &self.options.sets),
+            fills: self.options.fills,
             found: Vec::new(),
         };
         let drafts = table.entries.iter().map(|entry| reader.stage(entry)).collect();

@@ -14,6 +14,9 @@ pub mod model;
 pub mod show;
 
 mod build;
+mod data_names;
+mod files;
+pub mod fill;
 mod fits;
 mod mapping;
 mod order;
@@ -31,4 +34,4 @@ mod values;
 mod tests;
 
 pub use check::{CheckOptions, Checked, check, check_text};
-pub use schema::NamedFile;
+pub use files::NamedFile;

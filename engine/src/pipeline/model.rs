@@ -13,6 +13,9 @@ use crate::plugin::info::{Facts, Kind, Scope, ValueKind, Verb};
 pub struct Pipeline {
     /// The file it came from, and those it extends, nearest first.
     pub files: Vec<PathBuf>,
+    /// The command that fills its prompt caches.
+    #[serde(skip)]
+    pub fill: String,
     pub data: Option<Data>,
     /// Inputs of a stage always stand before it.
     pub stages: Vec<Stage>,

@@ -3,23 +3,13 @@
 //! maximum exclusiveMinimum exclusiveMaximum anyOf default`, and `format = "loupe-file"` with
 //! `x-names`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Map, Value as Json};
 
 use super::diagnostics::{Diagnostic, listed, nearest};
+use super::files::{AbsentFile, Names};
 use super::tree::{At, Entry, Node, Value, join};
-
-/// A file that has a name of its own, such as pinned weights.
-#[derive(Clone, Debug, PartialEq)]
-pub enum NamedFile {
-    Here(PathBuf),
-    /// Known, but not on this machine; the sentence says how to get it.
-    Absent(String),
-}
-
-/// Answers for names of files.
-pub type Names<'a> = &'a dyn Fn(&str) -> Option<NamedFile>;
 
 /// One walk. `owner` is how messages call the table: `` stage `clip` ``.
 pub struct Walk<'a> {
@@ -33,11 +23,14 @@ pub struct Walk<'a> {
     pub found: Vec<Diagnostic>,
     /// Paths of the keys that name a file to open.
     pub files: Vec<String>,
+    /// Files that are not there, which somebody may still make.
+    pub absent: Vec<AbsentFile>,
 }
 
 impl<'a> Walk<'a> {
     pub fn new(owner: String, folders: &'a [PathBuf], names: Names<'a>) -> Self {
-        Self { owner, folders, names, model: None, found: Vec::new(), files: Vec::new() }
+        let (found, files, absent) = (Vec::new(), Vec::new(), Vec::new());
+        Self { owner, folders, names, model: None, found, files, absent }
     }
 
     /// Checks the keys of a table. `at` is where a missing key is complained about. `also` lists
@@ -151,6 +144,7 @@ impl<'a> Walk<'a> {
             let value = trial.value(node, schema, path);
             if value.is_some() {
                 self.files.append(&mut trial.files);
+                self.absent.append(&mut trial.absent);
                 self.found.append(&mut trial.found);
                 return value;
             }
@@ -226,64 +220,6 @@ impl<'a> Walk<'a> {
         self.found.push(found.near(node.as_str().unwrap_or_default(), names));
         false
     }
-
-    fn named(&self, text: &str) -> Option<NamedFile> {
-        let of_model = self.model.as_ref().map(|model| format!("{model}/{text}"));
-        let found = of_model.as_deref().and_then(self.names);
-        match found {
-            Some(NamedFile::Here(_)) => found,
-            _ => match (self.names)(text) {
-                Some(NamedFile::Here(file)) => Some(NamedFile::Here(file)),
-                plain => found.or(plain),
-            },
-        }
-    }
-
-    /// A name that the component knows stays; a name that the engine knows, or a path, becomes the
-    /// absolute path of a file that exists.
-    fn file(&mut self, node: &Node, text: &str, schema: &Json, path: &str) -> Option<Json> {
-        let own: Vec<&str> =
-            schema["x-names"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
-        if own.contains(&text) {
-            return Some(Json::from(text));
-        }
-        match self.named(text) {
-            Some(NamedFile::Here(file)) => {
-                self.files.push(path.to_string());
-                return Some(Json::from(absolute(&file)));
-            }
-            Some(NamedFile::Absent(hint)) => {
-                let message = format!("`{text}` is not on this machine");
-                self.found.push(Diagnostic::warning(node.at, message).hint(hint));
-                return Some(Json::from(text));
-            }
-            None => {}
-        }
-        let folder = self.folders.get(node.at.source).map_or(Path::new(""), PathBuf::as_path);
-        let file = folder.join(text);
-        if file.exists() {
-            self.files.push(path.to_string());
-            return Some(Json::from(absolute(&file)));
-        }
-        let message = format!("`{path}` of {}: there is no file `{}`", self.owner, file.display());
-        let mut found = Diagnostic::error(node.at, message);
-        if let Some(name) = nearest(text, own.iter().copied()) {
-            found = found.hint(format!("did you mean `{name}`?"));
-        }
-        if !own.is_empty() {
-            let of_weights = self.model.as_ref().filter(|_| path != "model");
-            let more = of_weights.map_or("", |_| ", and those of `loupe weights ls`");
-            found = found.note(format!("names it knows are {}{more}", listed(own)));
-        }
-        self.found.push(found);
-        None
-    }
-}
-
-/// The path as text, absolute if the file system lets us say so.
-pub fn absolute(path: &Path) -> String {
-    let full = path.canonicalize().or_else(|_| std::path::absolute(path));
-    full.unwrap_or_else(|_| path.to_path_buf()).to_string_lossy().into_owned()
 }
 
 /// What a schema wants, in words: `an integer from 1 to 5`.

@@ -3,9 +3,10 @@
 use serde_json::{Map, Value as Json};
 
 use super::diagnostics::{Diagnostic, listed, nearest};
+use super::files::{AbsentFile, Names};
 use super::model::FitOn;
 use super::reference::{RefText, parse_ref};
-use super::schema::{Names, Walk};
+use super::schema::Walk;
 use super::sections;
 use super::tree::{At, Entry, Node, Table, Value};
 use crate::plugin::info::{Catalog, Facts, Kind, Port, Verb};
@@ -102,6 +103,10 @@ pub struct Reader<'a> {
     pub catalog: &'a dyn Catalog,
     pub folders: &'a [std::path::PathBuf],
     pub names: Names<'a>,
+    /// The command that fills prompt caches.
+    pub fill: String,
+    /// It is running, so that a prompt cache may be absent.
+    pub fills: bool,
     pub found: Vec<Diagnostic>,
 }
 
@@ -150,10 +155,11 @@ impl Reader<'_> {
         let model = own.iter().find(|entry| entry.key == "model");
         walk.model = model.and_then(|entry| entry.node.as_str()).map(str::to_string);
         let config = walk.table(&own, &schema, draft.at, "", &ports);
-        let failed = !walk.found.is_empty();
+        let failed = !walk.found.is_empty() || !walk.absent.is_empty();
         self.found.append(&mut walk.found);
         draft.files = walk.files;
         draft.config = config;
+        self.absent(draft, walk.absent);
         if let (Some(kind), false) = (draft.plugin_kind(), failed) {
             self.facts(draft, kind);
         }
@@ -244,6 +250,24 @@ impl Reader<'_> {
                 let message =
                     format!("{} is refused by {kind} `{}`", draft.called(), draft.component);
                 self.found.push(Diagnostic::error(draft.at, message).label(why));
+            }
+        }
+    }
+
+    /// A prompt cache that is absent can be made; any other file is a mistake.
+    fn absent(&mut self, draft: &Draft, absent: Vec<AbsentFile>) {
+        let config = Json::Object(draft.config.clone());
+        let filled = match draft.plugin_kind() {
+            Some(kind) if !absent.is_empty() => {
+                self.catalog.filled(kind, &draft.component, &config)
+            }
+            _ => Vec::new(),
+        };
+        for AbsentFile { file, found } in absent {
+            match filled.contains(&file) {
+                true if self.fills => {}
+                true => self.found.push(found.hint(format!("make it with `{}`", self.fill))),
+                false => self.found.push(found),
             }
         }
     }

@@ -286,7 +286,7 @@ pub(super) fn collector<'a>(
 
 /// The status first, then what was wrong with a result: a component that fails because the sink
 /// refused it is to blame for the result.
-fn settle(
+pub(super) fn settle(
     collector: &Collector<'_>,
     status: i32,
     error: &LoupeError,

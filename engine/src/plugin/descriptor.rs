@@ -7,8 +7,8 @@ use std::slice;
 
 use loupe_plugin::abi::{
     LOUPE_ABI, LOUPE_ABORTS_ON_PANIC, LOUPE_BATCH_INVARIANT, LOUPE_CPU, LOUPE_CUDA,
-    LOUPE_DETERMINISTIC, LOUPE_EXT_FIT, LOUPE_EXT_TAPS, LOUPE_THREAD_SAFE, LoupeComponent,
-    LoupeFit, LoupePlugin, LoupePort, LoupeTaps, LoupeVerbs,
+    LOUPE_DETERMINISTIC, LOUPE_EXT_FIT, LOUPE_EXT_TAPS, LOUPE_EXT_TOOL, LOUPE_THREAD_SAFE,
+    LoupeComponent, LoupeFit, LoupePlugin, LoupePort, LoupeTaps, LoupeTool, LoupeVerbs,
 };
 use serde_json::Value;
 
@@ -33,6 +33,7 @@ pub(super) struct Component {
     pub verbs: LoupeVerbs,
     pub fit: Option<LoupeFit>,
     pub taps: Option<LoupeTaps>,
+    pub tool: Option<LoupeTool>,
 }
 
 // SAFETY: the tables hold pointers to functions and to constant data that live as long as the
@@ -172,6 +173,9 @@ unsafe fn functions(kind: Kind, name: String, table: &LoupeComponent) -> Result<
         present(taps.finish.is_some(), "finish")?;
         present(taps.drop.is_some(), "drop")?;
     }
+    // SAFETY: zero bytes are a `LoupeTool`.
+    let tool = unsafe { extension::<LoupeTool>(table, LOUPE_EXT_TOOL) }?;
+    present(tool.is_none_or(|tool| tool.answer.is_some()), "answer")?;
     // SAFETY: the descriptor says so many pointers stand there.
     let ports = unsafe { ports(table) }?;
     let has = |verb: Verb| ports.iter().any(|port| port.verb == verb);
@@ -183,7 +187,7 @@ unsafe fn functions(kind: Kind, name: String, table: &LoupeComponent) -> Result<
     // SAFETY: the strings live as long as the plugin.
     let info = unsafe { facts(kind, name, table, ports) }?;
     let info = ComponentInfo { fits: fit.is_some(), taps: taps.is_some(), encodes_text, ..info };
-    Ok(Component { info, table: *table, verbs, fit, taps })
+    Ok(Component { info, table: *table, verbs, fit, taps, tool })
 }
 
 fn present(there: bool, function: &str) -> Result<(), String> {

@@ -138,6 +138,10 @@ pub trait Catalog {
     /// Facts about a config that passed the schema.
     /// Errors: the component's own message.
     fn facts(&self, kind: Kind, name: &str, config: &Value) -> Result<Facts, String>;
+    /// Paths of prompt caches in a config that `loupe prompts generate` fills.
+    fn filled(&self, _kind: Kind, _name: &str, _config: &Value) -> Vec<String> {
+        Vec::new()
+    }
     /// Why a component of this kind and name could not be loaded, if a file that was refused held it or might.
     fn rejected(&self) -> Vec<(PathBuf, String)>;
 }

@@ -20,6 +20,7 @@ mod sink;
 mod taps;
 #[cfg(test)]
 mod tests;
+mod tool;
 mod value;
 
 use std::collections::BTreeMap;
@@ -213,6 +214,10 @@ impl Catalog for Loader {
             PluginError::Config { message, .. } => message,
             other => other.to_string(),
         })
+    }
+
+    fn filled(&self, kind: Kind, name: &str, config: &Json) -> Vec<String> {
+        tool::caches(self, kind, name, config)
     }
 
     fn rejected(&self) -> Vec<(PathBuf, String)> {

@@ -140,15 +140,15 @@ impl Collector<'_> {
 
     fn json(&self, read: Result<String, String>) -> Result<(), String> {
         if !self.takes_json {
-            return Err(format!("`{}` tells no facts", self.word));
+            return Err(format!("`{}` puts no JSON", self.word));
         }
         let json: serde_json::Value = serde_json::from_str(&read?)
-            .map_err(|error| format!("its facts are not JSON: {error}"))?;
+            .map_err(|error| format!("its JSON cannot be read: {error}"))?;
         if !json.is_object() {
-            return Err("its facts are not a JSON object".to_owned());
+            return Err("its JSON is no object".to_owned());
         }
         match self.lock().json.replace(json) {
-            Some(_) => Err("it told its facts twice".to_owned()),
+            Some(_) => Err("it put its JSON twice".to_owned()),
             None => Ok(()),
         }
     }

@@ -38,7 +38,8 @@ pub(super) fn hook(seam: &str, stage: &str) -> String {
 }
 
 /// What `on_class` makes of a class's names: it gets `name`, `display` and `synonyms` and may return them changed.
-fn renamed(hooks: &hooks::Hooks, mut class: ClassImages) -> Result<ClassImages, RunError> {
+/// Errors: `Hook`.
+pub fn renamed(hooks: &hooks::Hooks, mut class: ClassImages) -> Result<ClassImages, RunError> {
     let names = json!({ "name": class.name, "display": class.display, "synonyms": class.synonyms });
     let Some(changed) = hooks.on_class(&names)? else { return Ok(class) };
     if let Some(display) = changed.get("display").and_then(Json::as_str) {

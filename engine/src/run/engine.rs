@@ -203,7 +203,8 @@ fn stored_type(pipeline: &Pipeline, stage: &Stage) -> Option<Dtype> {
     }
 }
 
-fn load_hooks(path: &Path, pipeline: &Pipeline) -> Result<Hooks, RunError> {
+/// The script of a pipeline. Errors: `Hook`.
+pub fn load_hooks(path: &Path, pipeline: &Pipeline) -> Result<Hooks, RunError> {
     let stages: Vec<&str> = pipeline.stages.iter().map(|stage| stage.name.as_str()).collect();
     let log = Arc::new(|text: &str| eprintln!("hook: {text}"));
     Ok(Hooks::load(path, &stages, Limits::default(), log)?)

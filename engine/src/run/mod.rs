@@ -23,10 +23,11 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-pub use class::{ClassRun, Scored};
-pub use engine::{Engine, Options};
+pub use class::{ClassRun, Scored, renamed};
+pub use engine::{Engine, Options, load_hooks};
 pub use keys::{file_digest, hex, numerics};
 pub use source::{ClassImages, Image};
+pub use text::sentences;
 
 use crate::cache::CacheError;
 use crate::hooks::HookError;
@@ -56,6 +57,8 @@ pub enum RunError {
          under `cache` of [run]"
     )]
     Overflow { stage: String, value: String, dtype: &'static str },
+    #[error("stage `{stage}`: {message}; fill the gap with `{command}`")]
+    Prompts { stage: String, message: String, command: String },
     #[error("cannot start the threads: {message}")]
     Threads { message: String },
     #[error("interrupted")]

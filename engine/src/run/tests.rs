@@ -118,6 +118,7 @@ fn pipeline(query: Select, mapped: Vec<Label>) -> Pipeline {
         vec![input("rows", 0, Verb::Fit, query.clone()), input("query", 1, Verb::Run, query)];
     Pipeline {
         files: Vec::new(),
+        fill: String::new(),
         data: None,
         stages: vec![
             stage("image", Component::Prepare(prepare), Vec::new(), Vec::new()),

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::RunError;
 use super::class::ClassRun;
+use super::{ClassImages, RunError};
 use crate::cache::{Array, Key, KeyBuilder, Stored};
+use crate::pipeline::fill;
 use crate::plugin::info::Verb;
-use crate::plugin::{Sentence, Tensor, Value};
+use crate::plugin::{Instance, PluginError, Sentence, Tensor, Value};
+use crate::prompts::{self, Names};
 
 /// Makes the value of a prompts stage. Generating is cheap and done every time; embeddings are stored under a key of the
 /// sentences themselves, so that classes and pipelines with the same sentences share them.
@@ -35,15 +37,44 @@ fn sentences_key(key: KeyBuilder, sentences: &[Sentence]) -> Key {
 }
 
 fn generate(run: &ClassRun<'_>, stage: usize) -> Result<Vec<Sentence>, RunError> {
-    let info = run.engine.info(stage)?;
+    let instance = run.engine.instance(stage)?;
+    let made = sentences(&instance, &run.class.display, &run.class.synonyms);
+    match made.map_err(|error| gap(run, stage, error))? {
+        Some(sentences) => Ok(sentences),
+        None => {
+            Err(run.broken(stage, "a prompt generator takes a class and makes text".to_owned()))
+        }
+    }
+}
+
+/// A refusal because of sentences that were never asked for says how to ask for them.
+fn gap(run: &ClassRun<'_>, stage: usize, error: PluginError) -> RunError {
+    let PluginError::Config { message, .. } = &error else { return error.into() };
+    let described = &run.engine.pipeline.stages[stage];
+    let ClassImages { name, display, synonyms, .. } = &run.class;
+    let (class, display, synonyms) = (name.clone(), display.clone(), synonyms.clone());
+    let names = Names { class, display, synonyms };
+    if !prompts::gaps(run.engine.loader, described, &names) {
+        return error.into();
+    }
+    let command = format!("{} --class {}", run.engine.pipeline.fill, fill::word(name));
+    RunError::Prompts { stage: described.name.clone(), message: message.clone(), command }
+}
+
+/// What a prompt generator says about a class; `None` if it has no such ports.
+/// Errors: its own.
+pub fn sentences(
+    instance: &Instance,
+    display: &String,
+    synonyms: &[String],
+) -> Result<Option<Vec<Sentence>>, PluginError> {
     let port = |output: bool| {
-        let found = info.ports.iter().find(|port| port.output == output && port.verb == Verb::Run);
+        let mut ports = instance.info().ports.iter();
+        let found = ports.find(|port| port.output == output && port.verb == Verb::Run);
         found.map(|port| port.index)
     };
-    let (Some(class), Some(text)) = (port(false), port(true)) else {
-        return Err(run.broken(stage, "a prompt generator has one input and one output".to_owned()));
-    };
-    let names = std::iter::once(&run.class.display).chain(&run.class.synonyms);
+    let (Some(class), Some(text)) = (port(false), port(true)) else { return Ok(None) };
+    let names = std::iter::once(display).chain(synonyms);
     let name = |text: &String| Sentence {
         text: text.clone(),
         anomalous: false,
@@ -51,10 +82,10 @@ fn generate(run: &ClassRun<'_>, stage: usize) -> Result<Vec<Sentence>, RunError>
         source: "class".to_owned(),
     };
     let names = Value::Text(Arc::new(names.map(name).collect()));
-    match run.engine.instance(stage)?.run(&[(class, names)], &[text])?.take(text) {
-        Some(Value::Text(sentences)) => Ok(Arc::unwrap_or_clone(sentences)),
-        _ => Err(run.broken(stage, "made no sentences".to_owned())),
-    }
+    Ok(match instance.run(&[(class, names)], &[text])?.take(text) {
+        Some(Value::Text(sentences)) => Some(Arc::unwrap_or_clone(sentences)),
+        _ => None,
+    })
 }
 
 fn embeddings(

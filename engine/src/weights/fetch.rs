@@ -1,5 +1,5 @@
 //! `loupe weights fetch`: downloads a public file, compares its digest, and pins it. The engine's
-//! only use of the network beside the prompt generator's.
+//! only use of the network beside `loupe prompts generate`.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::limits::{MAX_FILE_BYTES, MAX_SENTENCE_BYTES, MAX_SENTENCES};
 use crate::sets::PromptSet;
-use crate::words::{NAME, decode, shown, stray_brace};
+use crate::words::{Lines, NAME, decode, shown, stray_brace};
 
 /// `{"normal": {"instruction": "..", "prompts": [..]}, "abnormal": {..}}` with `{classname}` in the
 /// sentences. `instruction` is what an LLM was asked; nothing reads it.
@@ -58,12 +58,96 @@ pub(crate) fn from_file(path: &str, bytes: &[u8]) -> Result<PromptSet> {
         };
         raw.prompts.iter().enumerate().map(one).collect()
     };
-    let source = path.rsplit(['/', '\\']).next().unwrap_or(path).to_owned();
+    let source = file_name(path);
     let (normal, anomalous) = (placed("normal", raw.normal)?, placed("abnormal", raw.abnormal)?);
     if normal.is_empty() && anomalous.is_empty() {
         return refuse("has no sentences under `normal` or `abnormal`".to_owned());
     }
     Ok(PromptSet { source, normal, anomalous })
+}
+
+/// The name and the sentences of a plain list: one a line, empty lines and those that begin with
+/// `#` left out. Errors: `config` naming the file and the line.
+pub(crate) fn from_list(path: &str, text: &str) -> Result<(String, Vec<String>)> {
+    if text.len() > MAX_FILE_BYTES {
+        let n_bytes = text.len();
+        return Err(Error::config(format!(
+            "`{path}` has {n_bytes} bytes, but a list is read up to {MAX_FILE_BYTES}; split it"
+        )));
+    }
+    let text = decode(text.as_bytes()).map_err(|why| Error::config(format!("`{path}` {why}")))?;
+    let mut texts = Vec::new();
+    for (line_idx, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        texts.push(sentence(line).map_err(|why| {
+            Error::config(format!("`{path}` line {}: the sentence {why}", line_idx + 1))
+        })?);
+        if texts.len() > MAX_SENTENCES {
+            return Err(Error::config(format!(
+                "`{path}` has more than {MAX_SENTENCES} sentences, which are read; more do not \
+                 make a better text model"
+            )));
+        }
+    }
+    match texts.is_empty() {
+        true => Err(Error::config(format!("`{path}` has no sentences, one a line"))),
+        false => Ok((file_name(path), texts)),
+    }
+}
+
+/// Lines of the normal and of the anomalous sentences of a text that `from_file` accepts.
+pub(crate) fn sentence_lines(text: &str) -> [Vec<usize>; 2] {
+    let index = Lines::of(text);
+    let bytes = text.as_bytes();
+    let mut lines = [Vec::new(), Vec::new()];
+    // Containers around the place, each with its last key; a list has none.
+    let mut around: Vec<Option<&str>> = Vec::new();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'{' => around.push(Some("")),
+            b'[' => around.push(None),
+            b'}' | b']' => {
+                around.pop();
+            }
+            b'"' => {
+                let end = string_end(bytes, at);
+                match (around.last_mut(), followed_by_colon(bytes, end)) {
+                    (Some(Some(key)), true) => *key = text.get(at + 1..end).unwrap_or_default(),
+                    _ => match around.as_slice() {
+                        [Some("normal"), Some("prompts"), None] => lines[0].push(index.at(at)),
+                        [Some("abnormal"), Some("prompts"), None] => lines[1].push(index.at(at)),
+                        _ => {}
+                    },
+                }
+                at = end;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    lines
+}
+
+/// The quotation mark that ends the string which begins at `at`.
+fn string_end(bytes: &[u8], at: usize) -> usize {
+    let mut end = at + 1;
+    while let Some(byte) = bytes.get(end).filter(|byte| **byte != b'"') {
+        end += if *byte == b'\\' { 2 } else { 1 };
+    }
+    end
+}
+
+fn followed_by_colon(bytes: &[u8], end: usize) -> bool {
+    let rest = bytes.get(end + 1..).unwrap_or_default();
+    rest.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':')
+}
+
+fn file_name(path: &str) -> String {
+    path.rsplit(['/', '\\']).next().unwrap_or(path).to_owned()
 }
 
 fn sentence(text: &str) -> Result<String, String> {
@@ -132,6 +216,36 @@ mod tests {
         assert_eq!(set.anomalous, ["bad {}", "bad {}", "x {}"]);
         let marked = [b"\xef\xbb\xbf", text.as_bytes()].concat();
         assert_eq!(from_file("own.json", &marked).unwrap().anomalous.len(), 3);
+    }
+
+    #[test]
+    fn sentences_know_their_lines() {
+        let text = "{\n\"normal\": {\"x\": [\"no\"], \"prompts\": [\"a \\\"]\\\"\",\n\n\"b: c\"]},\n\
+                    \"abnormal\" : {\"prompts\":\n[\"d\", \"e\"]}}";
+        let set = from_file("own.json", text.as_bytes()).unwrap();
+        assert_eq!((set.normal.len(), set.anomalous.len()), (2, 2));
+        assert_eq!(sentence_lines(text), [vec![2, 4], vec![6, 6]]);
+    }
+
+    #[test]
+    fn a_plain_list_has_one_sentence_a_line() {
+        let text = "\u{feff}# by hand\n a {classname} with rust \r\n\n  bent pins\n";
+        let (name, texts) = from_list("x/rust.txt", text).unwrap();
+        assert_eq!(
+            (name.as_str(), texts.as_slice()),
+            ("rust.txt", ["a {} with rust", "bent pins"].map(String::from).as_slice())
+        );
+        let message = |text: &str| from_list("rust.txt", text).unwrap_err().to_string();
+        assert_eq!(
+            message("a dent\na {b}"),
+            "`rust.txt` line 2: the sentence holds `{b}`; the class's name is written `{classname}`"
+        );
+        assert!(
+            message("a\u{1b}[2J")
+                .contains("line 1: the sentence holds the control character U+001B")
+        );
+        assert!(message(&"a dent\n".repeat(100_000)).contains("more than 20000 sentences"));
+        assert!(message("# nothing\n").contains("has no sentences"));
     }
 
     #[test]

@@ -72,6 +72,12 @@ impl PromptGenerator for Hybrid {
     }
 }
 
+impl Tool for Hybrid {
+    fn answer(question: &str) -> Result<String> {
+        crate::tool::answer(question)
+    }
+}
+
 impl Hybrid {
     fn part(
         &self,

@@ -113,6 +113,12 @@ impl PromptGenerator for Llm {
     }
 }
 
+impl Tool for Llm {
+    fn answer(question: &str) -> Result<String> {
+        crate::tool::answer(question)
+    }
+}
+
 fn judge(config: &LlmConfig, host: &Host) -> Result<Cache> {
     judge_wrap(config.wrap.as_deref())?;
     config.recall().judge()?;

@@ -88,17 +88,13 @@ impl Recall {
             None => format!("it has {}", self.classes(cache)),
         };
         let fill = match model.as_str() {
-            HAND_WRITTEN => {
-                "write an entry, or set `missing = \"object\"` for its general ones".to_owned()
-            }
-            _ => format!(
-                "fill it with `loupe prompts generate PIPELINE --class {}`",
-                argument(class)
-            ),
+            HAND_WRITTEN => "; write an entry, or set `missing = \"object\"` for its general ones",
+            // The host knows the command that asks for them.
+            _ => "",
         };
         format!(
             "`{file}` has no sentences about class `{}` by model `{}`, template `{template}`; \
-             {has}; {fill}",
+             {has}{fill}",
             shown(class),
             shown(model)
         )
@@ -136,13 +132,4 @@ fn asked(asked: Asked) -> String {
     let temperature = asked.temperature.map_or(String::new(), |t| format!(", temperature {t}"));
     let seed = asked.seed.map_or(String::new(), |seed| format!(", seed {seed}"));
     format!("count {}{temperature}{seed}", asked.count)
-}
-
-/// A class as a shell takes it.
-fn argument(class: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
-    match class.chars().all(plain) && !class.is_empty() {
-        true => class.to_owned(),
-        false => format!("'{}'", shown(class).replace('\'', "'\\''")),
-    }
 }

@@ -11,22 +11,34 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::ask::{Brief, Dropped, Reply, accept, digest, parse, requests};
-use crate::cache::{self, Cache, Entry, HAND_WRITTEN};
-use crate::file::from_file;
+use crate::cache::{self, Cache, Entry, HAND_WRITTEN, Usage};
 use crate::hybrid::HybridConfig;
-use crate::lint::{Rules, lint};
+use crate::lint::Rules;
 use crate::llm::LlmConfig;
-use crate::words::{shown, tidy};
+use findings::findings;
+use import::{List, imported};
+
+mod findings;
+mod import;
 
 /// A question. `file` is a file's name in messages, `text` what stands in it; empty is a new cache.
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 enum Question {
-    /// What a stage wants of caches, for one class.
-    Jobs { component: String, config: Value, class: String, synonyms: Vec<String> },
+    /// The caches that a stage names.
+    Caches { component: String, config: Value },
+    /// What a stage wants of caches, for one class; of `model` in the place of its own, if given.
+    Jobs {
+        component: String,
+        config: Value,
+        class: String,
+        synonyms: Vec<String>,
+        model: Option<String>,
+    },
     /// Whether a cache has a job's entry.
     Found { file: String, text: String, job: Job },
-    /// Whether a reply holds sentences, and if not, whether to send the request again.
+    /// Whether a reply holds sentences, and if not, whether to send the request again; what it
+    /// was charged for in either case.
     Judge { reply: Reply },
     /// The cache with the entry that a job's replies make.
     Accept { file: String, text: String, job: Job, replies: Vec<Reply> },
@@ -34,14 +46,14 @@ enum Question {
     List { file: String, text: String, class: Option<String> },
     /// Findings about a cache, or about a prompt file if `file` ends in `.json`.
     Lint { file: String, text: String, context: Option<usize>, wrap: Option<String> },
-    /// The cache with the sentences of a prompt file as the entry of a class.
+    /// The cache with the sentences of other files as the entry of a class.
     Import {
         file: String,
         text: String,
-        from: String,
-        from_text: String,
+        lists: Vec<List>,
         class: String,
         model: String,
+        template: String,
     },
 }
 
@@ -64,9 +76,12 @@ struct Job {
 pub fn answer(question: &str) -> Result<String> {
     let question: Question = serde_json::from_str(question).map_err(Error::input)?;
     let answer = match question {
-        Question::Jobs { component, config, class, synonyms } => {
+        Question::Caches { component, config } => {
+            json!({"caches": caches(&component, config)?})
+        }
+        Question::Jobs { component, config, class, synonyms, model } => {
             let synonyms: Vec<&str> = synonyms.iter().map(String::as_str).collect();
-            json!({"jobs": jobs(&component, config, &class, &synonyms)?})
+            json!({"jobs": jobs(&component, config, &class, &synonyms, model.as_deref())?})
         }
         Question::Found { file, text, job } => {
             let cache = read(&file, &text)?;
@@ -77,12 +92,16 @@ pub fn answer(question: &str) -> Result<String> {
                 .any(|entry| entry.request.is_none() || entry.request == wanted);
             json!({"found": found})
         }
-        Question::Judge { reply } => match parse(&reply) {
-            Ok(_) => json!({"good": true}),
-            Err(error) => {
-                json!({"good": false, "again": error.is_passing(), "why": error.to_string()})
+        Question::Judge { reply } => {
+            let usage = usage(crate::ask::usage(&reply));
+            match parse(&reply) {
+                Ok(_) => json!({"good": true, "usage": usage}),
+                Err(error) => {
+                    let (again, why) = (error.is_passing(), error.to_string());
+                    json!({"good": false, "again": again, "why": why, "usage": usage})
+                }
             }
-        },
+        }
         Question::Accept { file, text, job, replies } => {
             let mut cache = read(&file, &text)?;
             let accepted = accept(&job.brief(), &job.class, &job.synonyms(), &replies)
@@ -90,7 +109,7 @@ pub fn answer(question: &str) -> Result<String> {
             let dropped: Vec<Value> = accepted.dropped.iter().map(drop_shape).collect();
             let entry = accepted.entry;
             let kept = json!({"normal": entry.normal.len(), "anomalous": entry.anomalous.len()});
-            let usage = usage(&entry);
+            let usage = entry.usage.map(usage);
             cache.put(entry);
             json!({"text": write(&file, &cache)?, "kept": kept, "dropped": dropped, "usage": usage})
         }
@@ -105,24 +124,13 @@ pub fn answer(question: &str) -> Result<String> {
             let rules = Rules { context: context.unwrap_or(77), wrap: wrap.as_deref(), names: &[] };
             json!({"findings": findings(&file, &text, &rules)?})
         }
-        Question::Import { file, text, from, from_text, class, model } => {
+        Question::Import { file, text, lists, class, model, template } => {
             let mut cache = read(&file, &text)?;
-            let set = from_file(&from, from_text.as_bytes())?;
-            let kept = json!({"normal": set.normal.len(), "anomalous": set.anomalous.len()});
-            let template = crate::llm::faults();
-            let note = Some(format!("imported from {}", set.source));
-            let tidied = |texts: Vec<String>| texts.iter().map(|text| tidy(text)).collect();
-            let (normal, anomalous) = (tidied(set.normal), tidied(set.anomalous));
-            cache.put(Entry {
-                class,
-                model,
-                template,
-                note,
-                normal,
-                anomalous,
-                ..Entry::default()
-            });
-            json!({"text": write(&file, &cache)?, "kept": kept})
+            let entry = imported(&lists, class, model, template)?;
+            let kept = json!({"normal": entry.normal.len(), "anomalous": entry.anomalous.len()});
+            let replaced = cache.entries.iter().any(|one| one.identity() == entry.identity());
+            cache.put(entry);
+            json!({"text": write(&file, &cache)?, "kept": kept, "replaced": replaced})
         }
     };
     Ok(answer.to_string())
@@ -165,19 +173,48 @@ impl Job {
     }
 }
 
-/// The jobs of a stage, each with its requests; none of sentences that people write.
-fn jobs(component: &str, config: Value, class: &str, synonyms: &[&str]) -> Result<Vec<Value>> {
+fn caches(component: &str, config: Value) -> Result<Vec<String>> {
+    Ok(match component {
+        "llm" => {
+            let config: LlmConfig = serde_json::from_value(config).map_err(Error::config)?;
+            vec![config.recall().file]
+        }
+        "hybrid" => {
+            let config: HybridConfig = serde_json::from_value(config).map_err(Error::config)?;
+            config.sources.into_iter().filter_map(|source| source.cache).collect()
+        }
+        _ => Vec::new(),
+    })
+}
+
+/// The jobs of a stage, each with its requests; none of sentences that people write. `model` takes
+/// the place of an `llm` stage's model, and of those that a `hybrid` stage asks.
+fn jobs(
+    component: &str,
+    config: Value,
+    class: &str,
+    synonyms: &[&str],
+    model: Option<&str>,
+) -> Result<Vec<Value>> {
+    let other = |brief: Brief| match model {
+        Some(model) => Brief { model: model.to_owned(), ..brief },
+        None => brief,
+    };
     let jobs: Vec<Job> = match component {
         "llm" => {
             let config: LlmConfig = serde_json::from_value(config).map_err(Error::config)?;
             let recall = config.recall();
             let names = config.names(class, synonyms);
-            vec![Job::new(recall.file, recall.brief, &names, recall.synonyms)]
+            vec![Job::new(recall.file, other(recall.brief), &names, recall.synonyms)]
         }
         "hybrid" => {
             let config: HybridConfig = serde_json::from_value(config).map_err(Error::config)?;
             let job = |(recall, names): (crate::recall::Recall, Vec<&str>)| {
-                Job::new(recall.file, recall.brief, &names, recall.synonyms)
+                let brief = match recall.brief.model == HAND_WRITTEN {
+                    true => recall.brief,
+                    false => other(recall.brief),
+                };
+                Job::new(recall.file, brief, &names, recall.synonyms)
             };
             config.recalls(class, synonyms).into_iter().map(job).collect()
         }
@@ -218,13 +255,11 @@ fn drop_shape(drop: &Dropped) -> Value {
     json!({"text": drop.text, "label": label(drop.anomalous), "why": drop.why})
 }
 
-fn usage(entry: &Entry) -> Value {
-    entry.usage.map_or(Value::Null, |usage| {
-        json!({
-            "requests": usage.n_requests,
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-        })
+fn usage(usage: Usage) -> Value {
+    json!({
+        "requests": usage.n_requests,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
     })
 }
 
@@ -240,7 +275,7 @@ fn shape(entry: &Entry, with_sentences: bool) -> Value {
         "template": entry.template,
         "request": entry.request,
         "asked": asked,
-        "usage": usage(entry),
+        "usage": entry.usage.map(usage),
         "note": entry.note,
         "n_normal": entry.normal.len(),
         "n_anomalous": entry.anomalous.len(),
@@ -250,37 +285,6 @@ fn shape(entry: &Entry, with_sentences: bool) -> Value {
         shape["anomalous"] = entry.anomalous.clone().into();
     }
     shape
-}
-
-fn findings(file: &str, text: &str, rules: &Rules) -> Result<Vec<Value>> {
-    let mut all = Vec::new();
-    let mut add = |entry: Value, normal: &[String], anomalous: &[String], rules: &Rules| {
-        for finding in lint(normal, anomalous, rules) {
-            let texts = if finding.anomalous { anomalous } else { normal };
-            let text = texts.get(finding.sentence_idx).map(|text| shown(text));
-            all.push(json!({
-                "entry": entry,
-                "label": label(finding.anomalous),
-                "sentence": finding.sentence_idx + 1,
-                "text": text,
-                "kind": finding.kind.name(),
-                "error": finding.kind.is_error(),
-                "why": finding.why,
-            }));
-        }
-    };
-    if file.to_lowercase().ends_with(".json") {
-        let set = from_file(file, text.as_bytes())?;
-        add(Value::Null, &set.normal, &set.anomalous, rules);
-        return Ok(all);
-    }
-    for entry in read(file, text)?.entries {
-        let mut names: Vec<&str> = vec![&entry.class];
-        names.extend(entry.aliases.iter().map(String::as_str));
-        let what = json!({"class": entry.class, "model": entry.model, "template": entry.template});
-        add(what, &entry.normal, &entry.anomalous, &Rules { names: &names, ..*rules });
-    }
-    Ok(all)
 }
 
 #[cfg(test)]

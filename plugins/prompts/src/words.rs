@@ -96,6 +96,23 @@ pub fn line_at(text: &str, byte: usize) -> usize {
     1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
 
+/// Lines of a text, for many bytes of it.
+pub struct Lines {
+    starts: Vec<usize>,
+}
+
+impl Lines {
+    pub fn of(text: &str) -> Lines {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Lines { starts: std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect() }
+    }
+
+    /// Line of a byte, from 1.
+    pub fn at(&self, byte: usize) -> usize {
+        self.starts.partition_point(|start| *start <= byte)
+    }
+}
+
 /// A file's bytes as text; a UTF-8 byte order mark is passed over.
 /// Errors: what the file is instead, and what to do.
 pub fn decode(bytes: &[u8]) -> Result<&str, String> {
@@ -141,6 +158,15 @@ mod tests {
         assert_eq!(stray_brace("a {} of {object} or {0}").as_deref(), Some("{object}"));
         assert_eq!(stray_brace("a } b").as_deref(), Some("}"));
         assert_eq!(stray_brace("a { b").as_deref(), Some("{ b"));
+    }
+
+    #[test]
+    fn lines_are_counted_from_one() {
+        let text = "a\nbc\n\nd";
+        let lines = Lines::of(text);
+        for byte in 0..=text.len() {
+            assert_eq!(lines.at(byte), line_at(text, byte), "{byte}");
+        }
     }
 
     #[test]

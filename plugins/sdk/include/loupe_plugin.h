@@ -121,6 +121,8 @@ extern "C" {
 #define LOUPE_EXT_FIT "loupe.fit/1"
 /* Id of `LoupeTaps`. */
 #define LOUPE_EXT_TAPS "loupe.taps/1"
+/* Id of `LoupeTool`. */
+#define LOUPE_EXT_TOOL "loupe.prompts.tool/1"
 
 #ifndef DLPACK_DLPACK_H_
 
@@ -184,6 +186,7 @@ typedef struct LoupeComponent LoupeComponent;
 typedef struct LoupePlugin LoupePlugin;
 typedef struct LoupeFit LoupeFit;
 typedef struct LoupeTaps LoupeTaps;
+typedef struct LoupeTool LoupeTool;
 
 /* UTF-8 text, not NUL-terminated. */
 struct LoupeStr {
@@ -429,6 +432,21 @@ struct LoupeTaps {
     /* Takes the stream of the last tap and puts the encoder's wanted outputs. */
     int32_t (*finish)(void *session, const LoupeCall *call, LoupeError *error);
     void (*drop)(void *session);
+};
+
+/*
+ * Extension of a prompt generator that reads and writes prompt caches, and makes the requests that
+ * fill them. It opens no file and sends nothing: texts and replies stand in the questions. The
+ * generators of a plugin share one tool.
+ */
+struct LoupeTool {
+    uint32_t size;
+    uint32_t reserved;
+    /*
+     * Takes a question, a JSON object whose `do` says what is wanted, and puts the answer, a JSON
+     * object. May be called from several threads at once.
+     */
+    int32_t (*answer)(LoupeStr question, const LoupeSink *sink, LoupeError *error);
 };
 
 /* The one symbol of a plugin. */

@@ -5,17 +5,19 @@ use std::marker::PhantomData;
 use std::ptr;
 use std::sync::OnceLock;
 
-use crate::abi::{self, LoupeComponent, LoupeFit, LoupePlugin, LoupePort, LoupeTaps, LoupeVerbs};
+use crate::abi::{
+    self, LoupeComponent, LoupeFit, LoupePlugin, LoupePort, LoupeTaps, LoupeTool, LoupeVerbs,
+};
 use crate::error::{Error, Result};
 use crate::glue::kinds::Kind;
-use crate::glue::{component, fit, guard, taps};
+use crate::glue::{component, fit, guard, taps, tool};
 use crate::port::{Port, Verb};
 use crate::schema::Schema;
-use crate::traits::{Fit, Taps};
+use crate::traits::{Fit, Taps, Tool};
 
 /// Makes a plugin of components: `export!(fusion "mean" = Mean, scorer "nearest" = Nearest);`, once
-/// per crate. The kinds are `encoder`, `prompts`, `scorer` and `fusion`; `Fit` and `Taps` are found
-/// by themselves. A type is exported under one name.
+/// per crate. The kinds are `encoder`, `prompts`, `scorer` and `fusion`; `Fit`, `Taps` and `Tool`
+/// are found by themselves. A type is exported under one name.
 #[macro_export]
 macro_rules! export {
     ($($kind:ident $name:literal = $type:ty),+ $(,)?) => {
@@ -32,6 +34,11 @@ macro_rules! export {
                         #[allow(unused_imports)]
                         use $crate::export::NoTaps as _;
                         <$crate::export::Probe<$type>>::TAPS
+                    };
+                    const TOOL: Option<&'static $crate::abi::LoupeTool> = {
+                        #[allow(unused_imports)]
+                        use $crate::export::NoTool as _;
+                        <$crate::export::Probe<$type>>::TOOL
                     };
                 }
             )+
@@ -79,10 +86,11 @@ pub trait Exported: Sized + Send + Sync + 'static {
     const NAME: &'static str;
     const FIT: Option<&'static LoupeFit>;
     const TAPS: Option<&'static LoupeTaps>;
+    const TOOL: Option<&'static LoupeTool>;
 }
 
 /// Finds out whether a type implements a trait: where it does, the constants below hide those of
-/// `NoFit` and `NoTaps`.
+/// `NoFit`, `NoTaps` and `NoTool`.
 pub struct Probe<T>(PhantomData<T>);
 
 impl<T: Fit> Probe<T> {
@@ -91,6 +99,10 @@ impl<T: Fit> Probe<T> {
 
 impl<T: Taps> Probe<T> {
     pub const TAPS: Option<&'static LoupeTaps> = Some(taps::Table::<T>::TABLE);
+}
+
+impl<T: Tool> Probe<T> {
+    pub const TOOL: Option<&'static LoupeTool> = Some(tool::Table::<T>::TABLE);
 }
 
 pub trait NoFit {
@@ -104,6 +116,12 @@ pub trait NoTaps {
 }
 
 impl<T> NoTaps for Probe<T> {}
+
+pub trait NoTool {
+    const TOOL: Option<&'static LoupeTool> = None;
+}
+
+impl<T> NoTool for Probe<T> {}
 
 /// Makes the descriptor of one component. It is never freed: the host keeps it as long as the
 /// process.

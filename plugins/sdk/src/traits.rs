@@ -1,5 +1,5 @@
-//! The four kinds of component, and the two things any of them may do besides: learn, and be
-//! stepped.
+//! The four kinds of component, and what some of them do besides: learn, be stepped, and answer
+//! questions about prompt caches.
 
 use serde::de::DeserializeOwned;
 
@@ -164,4 +164,11 @@ pub trait Taps: Encoder {
 
     /// Takes the stream of the last tap and gives the wanted outputs.
     fn finish(&self, session: Self::Session, stream: &Tensor, wanted: &Wanted) -> Result<Outputs>;
+}
+
+/// For prompt generators whose sentences lie in prompt caches: how these are filled, listed, checked
+/// and written. A pure function: the host opens files, sends requests and writes.
+pub trait Tool: PromptGenerator {
+    /// Answers a question, a JSON object whose `do` says what is wanted, with a JSON object.
+    fn answer(question: &str) -> Result<String>;
 }

@@ -6,7 +6,7 @@ mod files;
 mod good;
 
 use super::check::{CheckOptions, Checked, check_text};
-use super::schema::NamedFile;
+use super::files::NamedFile;
 
 /// FADE in the reference's words, short enough for a message.
 pub const FADE: &str = r#"loupe = 1
@@ -59,6 +59,7 @@ pub fn options(sets: &[(&str, &str)]) -> CheckOptions<'static> {
         protocols: &["fade-448-u8", "native"],
         layouts: &["mvtec-ad", "folder"],
         files: &files,
+        fills: false,
     }
 }
 

@@ -154,3 +154,25 @@ fn the_hosts_services_answer() {
     .assert_eq(&said.join("\n"));
     assert_eq!(told().0, first, "the same seed and stage draw the same numbers");
 }
+
+#[test]
+fn a_tool_answers_questions_with_json() {
+    let loader = polite();
+    assert!(loader.has_tool(Kind::Prompts, "echo") && !loader.has_tool(Kind::Scorer, "counter"));
+    let ask = |question| loader.ask(Kind::Prompts, "echo", &question);
+    assert_eq!(ask(json!({"do": "this"})), Ok(json!({"asked": {"do": "this"}})));
+    let wrong = |question| ask(question).unwrap_err().to_string();
+    expect!["prompts `echo` (plugin `polite`), `answer` gave a wrong result: it put no answer"]
+        .assert_eq(&wrong(json!("silence")));
+    expect![
+        "prompts `echo` (plugin `polite`), `answer` gave a wrong result: its JSON is no object"
+    ]
+    .assert_eq(&wrong(json!("list")));
+    assert!(wrong(json!("twice")).ends_with("it put its JSON twice"));
+    assert!(wrong(json!("x".repeat(300))).ends_with("this question is too long"));
+    let none = loader.ask(Kind::Scorer, "counter", &json!({})).unwrap_err().to_string();
+    expect![
+        "scorer `counter` (plugin `polite`), `answer` is not supported: it has no such function"
+    ]
+    .assert_eq(&none);
+}

@@ -7,7 +7,7 @@ mod request;
 mod template;
 
 pub use accept::{AcceptError, Accepted, Dropped, accept};
-pub use reply::{Answer, Reply, ReplyError, parse};
+pub use reply::{Answer, Reply, ReplyError, parse, usage};
 pub use request::{Brief, BriefError, Request, digest, requests};
 pub use template::{TEMPLATES, Template};
 

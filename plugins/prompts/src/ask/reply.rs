@@ -122,13 +122,27 @@ pub fn parse(reply: &Reply) -> Result<Answer, ReplyError> {
     }
     let content = choice.message.content.unwrap_or_default();
     let lists = lists(&content)?;
-    let RawUsage { prompt_tokens, completion_tokens } = completion.usage.unwrap_or_default();
-    let usage = Usage {
-        n_requests: 1,
-        prompt_tokens: prompt_tokens.min(MOST_TOKENS),
-        completion_tokens: completion_tokens.min(MOST_TOKENS),
-    };
+    let usage = counted(completion.usage.unwrap_or_default());
     Ok(Answer { normal: lists.normal, anomalous: lists.anomalous, usage })
+}
+
+/// The tokens that a reply was charged for, whatever else is in it.
+pub fn usage(reply: &Reply) -> Usage {
+    #[derive(Deserialize)]
+    struct Counted {
+        usage: Option<RawUsage>,
+    }
+    let read = |body: &str| serde_json::from_str::<Counted>(body).ok()?.usage;
+    let body = Some(reply.body.as_str()).filter(|body| body.len() <= MAX_REPLY_BYTES);
+    counted(body.and_then(read).unwrap_or_default())
+}
+
+fn counted(raw: RawUsage) -> Usage {
+    Usage {
+        n_requests: 1,
+        prompt_tokens: raw.prompt_tokens.min(MOST_TOKENS),
+        completion_tokens: raw.completion_tokens.min(MOST_TOKENS),
+    }
 }
 
 fn lists(content: &str) -> Result<Lists, ReplyError> {

@@ -26,7 +26,7 @@ mod read;
 mod write;
 
 pub use error::CacheError;
-pub use read::read;
+pub use read::{Placed, read, read_placed};
 pub use write::write;
 
 use crate::words::name_key;

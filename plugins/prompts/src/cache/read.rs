@@ -9,7 +9,7 @@ use super::{Asked, Cache, CacheError, Entry, FORMAT, Identity, Usage};
 use crate::limits::{
     MAX_ALIASES, MAX_CACHE_BYTES, MAX_ENTRIES, MAX_NAME_BYTES, MAX_SENTENCE_BYTES, MAX_SENTENCES,
 };
-use crate::words::{decode, line_at, shown, stray_brace, unseen};
+use crate::words::{Lines, decode, line_at, shown, stray_brace, unseen};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,6 +58,20 @@ struct RawUsage {
 /// Errors: `CacheError`; a file that is accepted is within every limit of `limits`, holds no
 /// character that nobody sees, and no entry twice.
 pub fn read(file: &str, bytes: &[u8]) -> Result<Cache, CacheError> {
+    let (header, placed) = read_placed(file, bytes)?;
+    let entries = placed.into_iter().map(|placed| placed.entry).collect();
+    Ok(Cache { header, entries })
+}
+
+/// An entry, and where its sentences stand.
+pub struct Placed {
+    pub entry: Entry,
+    /// Lines of the normal and of the anomalous sentences.
+    pub lines: [Vec<usize>; 2],
+}
+
+/// The same with the lines of all sentences. Errors: as `read`.
+pub fn read_placed(file: &str, bytes: &[u8]) -> Result<(Vec<String>, Vec<Placed>), CacheError> {
     if bytes.len() > MAX_CACHE_BYTES {
         let (file, got) = (file.to_owned(), bytes.len());
         return Err(CacheError::TooBig { file, got, limit: MAX_CACHE_BYTES });
@@ -74,14 +88,19 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Cache, CacheError> {
         return Err(CacheError::Toml { file: file.to_owned(), line: 1, why });
     }
     let mut known: BTreeMap<Identity, usize> = BTreeMap::new();
-    let mut entries = Vec::with_capacity(raw.entry.len());
+    let lines = Lines::of(text);
+    let lines_of = |texts: &[Spanned<String>]| -> Vec<usize> {
+        texts.iter().map(|text| lines.at(text.span().start)).collect()
+    };
+    let mut placed = Vec::with_capacity(raw.entry.len());
     for raw in raw.entry {
-        let reader = Reader { file, text, entry: shown(raw.get_ref().class.get_ref()) };
-        entries.push(reader.entry(raw, &mut known)?);
+        let RawEntry { class, normal, anomalous, .. } = raw.get_ref();
+        let reader = Reader { file, text, entry: shown(class.get_ref()) };
+        let lines = [lines_of(normal), lines_of(anomalous)];
+        placed.push(Placed { entry: reader.entry(raw, &mut known)?, lines });
     }
-    let mut cache = Cache { header, entries };
-    cache.sort();
-    Ok(cache)
+    placed.sort_by_cached_key(|placed| placed.entry.identity());
+    Ok((header, placed))
 }
 
 /// The comment lines at the top. Errors: the first key is not the format, or one of another loupe.

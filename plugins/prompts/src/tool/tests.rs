@@ -36,7 +36,9 @@ fn a_cache_is_filled_and_found() {
     };
     assert_eq!(found(TWO), json!(false));
     let reply = completion(&["a round rim"], &["a chip in the rim", "A chip in the rim."]);
-    assert_eq!(ask(json!({"do": "judge", "reply": reply})), json!({"good": true}));
+    let counts = json!({"requests": 1, "prompt_tokens": 300, "completion_tokens": 20});
+    let judged = ask(json!({"do": "judge", "reply": reply}));
+    assert_eq!(judged, json!({"good": true, "usage": counts}));
     let accepted =
         ask(json!({"do": "accept", "file": "p.toml", "text": TWO, "job": job, "replies": [reply]}));
     assert_eq!(accepted["kept"], json!({"normal": 1, "anomalous": 1}));
@@ -64,13 +66,32 @@ fn jobs_are_those_of_caches_that_a_model_fills() {
     assert_eq!(jobs[0]["job"]["class"], json!("glass bottle"));
     assert_eq!(jobs[0]["job"]["synonyms"], json!(["flask", "bottle"]));
     assert!(self::jobs("ensemble", json!({"sets": ["winclip"]}), "bottle").is_empty());
+    let all = ask(json!({"do": "caches", "component": "hybrid", "config": {"sources": sources}}));
+    assert_eq!(all["caches"], json!(["a.toml", "b.toml", "c.toml", "d.toml"]));
+}
+
+#[test]
+fn another_model_may_be_asked() {
+    let asked = |component: &str, config: Value| {
+        let question = json!({"do": "jobs", "component": component, "config": config,
+            "class": "bottle", "synonyms": [], "model": "m-3"});
+        let jobs = ask(question)["jobs"].as_array().unwrap().clone();
+        jobs.iter().map(|job| job["job"]["model"].clone()).collect::<Vec<Value>>()
+    };
+    assert_eq!(asked("llm", json!({"cache": "p.toml"})), [json!("m-3")]);
+    let sources = json!([{"cache": "a.toml"}, {"cache": "b.toml", "model": "m-2"}]);
+    assert_eq!(asked("hybrid", json!({"sources": sources})), [json!("m-3")]);
 }
 
 #[test]
 fn replies_are_judged_before_they_are_kept() {
     let judged = ask(json!({"do": "judge", "reply": {"status": 429, "body": ""}}));
     let why = "the endpoint answered with status 429: no message";
-    assert_eq!(judged, json!({"good": false, "again": true, "why": why}));
+    let counts = json!({"requests": 1, "prompt_tokens": 0, "completion_tokens": 0});
+    assert_eq!(judged, json!({"good": false, "again": true, "why": why, "usage": counts}));
+    let mut cut = completion(&[], &[]);
+    cut["body"] = cut["body"].as_str().unwrap().replace("stop", "length").into();
+    assert_eq!(ask(json!({"do": "judge", "reply": cut}))["usage"]["prompt_tokens"], 300);
 }
 
 #[test]
@@ -92,6 +113,8 @@ fn caches_and_prompt_files_are_linted() {
     let found = ask(json!({"do": "lint", "file": "p.toml", "text": text}));
     assert_eq!(found["findings"][0]["kind"], json!("praise-among-faults"));
     assert_eq!(found["findings"][0]["entry"]["class"], json!("bottle"));
+    let line = 1 + text.lines().position(|line| line.contains("with history")).unwrap();
+    assert_eq!(found["findings"][0]["line"], json!(line));
     let json_file = OWN.replace("rust", "a testament");
     let found = ask(json!({"do": "lint", "file": "own.json", "text": json_file}));
     assert_eq!(found["findings"][0]["sentence"], json!(3));
@@ -99,14 +122,20 @@ fn caches_and_prompt_files_are_linted() {
 
 #[test]
 fn a_prompt_file_becomes_an_entry() {
-    let made = ask(json!({"do": "import", "file": "p.toml", "text": "", "from": "x/own.json",
-        "from_text": OWN.replace("with burrs", "with\\n burrs"), "class": "object",
-        "model": "chatgpt-3.5"}));
+    let own = OWN.replace("with burrs", "with\\n burrs");
+    let lists = json!([{"from": "x/own.json", "text": own},
+        {"from": "more.txt", "text": "rust in a corner\n", "label": "anomalous"}]);
+    let made = ask(json!({"do": "import", "file": "p.toml", "text": "", "lists": lists,
+        "class": "object", "model": "chatgpt-3.5", "template": "faults@1"}));
     let text = made["text"].as_str().unwrap();
-    assert!(text.contains("note = \"imported from own.json\""), "{text}");
+    assert!(text.contains("note = \"imported from own.json, more.txt\""), "{text}");
     assert!(text.contains("    \"a bent {}\","), "{text}");
     assert!(text.contains("    \"a {} with burrs\","), "{text}");
-    assert_eq!(made["kept"], json!({"normal": 1, "anomalous": 3}));
+    assert_eq!(made["kept"], json!({"normal": 1, "anomalous": 4}));
+    assert_eq!(made["replaced"], json!(false));
+    let again = ask(json!({"do": "import", "file": "p.toml", "text": text, "lists": lists,
+        "class": "Object", "model": "chatgpt-3.5", "template": "faults@1"}));
+    assert_eq!(again["replaced"], json!(true));
 }
 
 #[test]
@@ -117,7 +146,8 @@ fn mistakes_are_sentences() {
         got,
         "`p.toml` line 1: a prompt cache begins with `loupe_prompts = 1`, but this is `entry = 1`"
     );
-    let got = message(json!({"do": "import", "file": "p.toml", "text": "", "from": "own.json",
-        "from_text": OWN, "class": "a\u{7}", "model": "m"}));
+    let lists = json!([{"from": "own.json", "text": OWN}]);
+    let got = message(json!({"do": "import", "file": "p.toml", "text": "", "lists": lists,
+        "class": "a\u{7}", "model": "m", "template": "faults@1"}));
     assert!(got.contains("which nobody sees"), "{got}");
 }

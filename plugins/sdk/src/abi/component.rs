@@ -299,3 +299,25 @@ pub struct LoupeTaps {
     >,
     pub drop: Option<unsafe extern "C" fn(session: *mut c_void)>,
 }
+
+/// Id of `LoupeTool`.
+pub const LOUPE_EXT_TOOL: &str = "loupe.prompts.tool/1";
+
+/// Extension of a prompt generator that reads and writes prompt caches, and makes the requests that
+/// fill them. It opens no file and sends nothing: texts and replies stand in the questions. The
+/// generators of a plugin share one tool.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LoupeTool {
+    pub size: u32,
+    pub reserved: u32,
+    /// Takes a question, a JSON object whose `do` says what is wanted, and puts the answer, a JSON
+    /// object. May be called from several threads at once.
+    pub answer: Option<
+        unsafe extern "C" fn(
+            question: LoupeStr,
+            sink: *const LoupeSink,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+}

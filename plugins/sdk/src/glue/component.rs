@@ -128,11 +128,14 @@ pub(crate) unsafe extern "C" fn get_extension<T: Exported>(id: *const c_char) ->
     }
     // SAFETY: not null, ends in NUL.
     let id = unsafe { CStr::from_ptr(id) };
-    let (fit, taps) = (T::FIT, T::TAPS);
+    let (fit, taps, tool) = (T::FIT, T::TAPS, T::TOOL);
     match id.to_str() {
         Ok(abi::LOUPE_EXT_FIT) => fit.map_or(std::ptr::null(), |table| (&raw const *table).cast()),
         Ok(abi::LOUPE_EXT_TAPS) => {
             taps.map_or(std::ptr::null(), |table| (&raw const *table).cast())
+        }
+        Ok(abi::LOUPE_EXT_TOOL) => {
+            tool.map_or(std::ptr::null(), |table| (&raw const *table).cast())
         }
         _ => std::ptr::null(),
     }

@@ -8,3 +8,4 @@ pub(crate) mod kinds;
 pub(crate) mod raw;
 pub(crate) mod sink;
 pub(crate) mod taps;
+pub(crate) mod tool;

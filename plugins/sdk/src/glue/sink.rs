@@ -76,10 +76,13 @@ impl Sink<'_> {
     }
 
     pub(crate) fn put_json(&self, json: &Value) -> Result<()> {
+        self.put_json_text(&json.to_string())
+    }
+
+    pub(crate) fn put_json_text(&self, text: &str) -> Result<()> {
         let put = self.raw.put_json.ok_or_else(|| no_function("put_json"))?;
-        let text = json.to_string();
         // SAFETY: the text lives through the call, in which the host copies it.
-        accepted(unsafe { put(self.raw.ctx, raw::text(&text)) }, "json")
+        accepted(unsafe { put(self.raw.ctx, raw::text(text)) }, "json")
     }
 }
 

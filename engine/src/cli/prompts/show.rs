@@ -1,0 +1,94 @@
+//! `loupe prompts show`: what the prompt generators of a pipeline say about its classes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use super::classes::classes;
+use crate::cli::text::{columns, count, printable};
+use crate::cli::{Common, Format, Outcome, parse_set, print, print_json, setup};
+use crate::pipeline::model::{Component, Pipeline, Stage};
+use crate::plugin::info::Kind;
+use crate::plugin::{Instance, Loader, PluginError, Sentence, StageHost};
+use crate::run::sentences;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  loupe prompts show pipelines/language-only.toml --class bottle
+  loupe prompts show p.toml --set stages.words.template=\"findings@1\" --format json")]
+pub(crate) struct Arguments {
+    /// The pipeline, a TOML file
+    pipeline: PathBuf,
+    /// Only these classes; without it all of the pipeline's data set
+    #[arg(long = "class", value_name = "NAME")]
+    classes: Vec<String>,
+    /// Change a key of the pipeline
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
+    sets: Vec<(String, String)>,
+}
+
+pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
+    let loader = setup::loader(common);
+    let pipeline =
+        setup::checked_for_prompts(&arguments.pipeline, &arguments.sets, &loader, false)?;
+    let classes = classes(&pipeline, &arguments.classes)?;
+    let mut entries = Vec::new();
+    for stage in &pipeline.stages {
+        let Component::Plugin { kind: Kind::Prompts, name } = &stage.component else { continue };
+        let instance = instance(&loader, &pipeline, stage, name)?;
+        for class in &classes {
+            let made = sentences(&instance, &class.display, &class.synonyms)?.unwrap_or_default();
+            match common.format {
+                Format::Json => entries.push(as_json(stage, &class.class, &made)),
+                Format::Table => print(&table(stage, &class.class, &made))?,
+            }
+        }
+    }
+    if common.format == Format::Json { print_json(&entries) } else { Ok(()) }
+}
+
+fn instance(
+    loader: &Loader,
+    pipeline: &Pipeline,
+    stage: &Stage,
+    component: &str,
+) -> Result<Instance, PluginError> {
+    let failed = |error: rayon::ThreadPoolBuildError| PluginError::Unknown {
+        kind: Kind::Prompts,
+        component: format!("{component} ({error})"),
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().map_err(failed)?;
+    let (seed, files) = (pipeline.run.seed, stage.opened_files());
+    let host = StageHost::new(&stage.name, seed, files, Arc::new(pool), Arc::default());
+    let config = Json::Object(stage.config.clone());
+    loader.create(Kind::Prompts, component, &config, Arc::new(host))
+}
+
+fn label(sentence: &Sentence) -> &'static str {
+    if sentence.anomalous { "anomalous" } else { "normal" }
+}
+
+fn as_json(stage: &Stage, class: &str, made: &[Sentence]) -> Json {
+    let sentence = |one: &Sentence| json!({"label": label(one), "weight": one.weight, "text": one.text, "source": one.source});
+    let sentences: Vec<Json> = made.iter().map(sentence).collect();
+    json!({"stage": stage.name, "class": class, "sentences": sentences})
+}
+
+fn table(stage: &Stage, class: &str, made: &[Sentence]) -> String {
+    let n_anomalous = made.iter().filter(|one| one.anomalous).count();
+    let row = |one: &Sentence| {
+        let weight = format!("{:.4}", one.weight);
+        let weight = weight.trim_end_matches('0').trim_end_matches('.').to_owned();
+        vec![label(one).to_owned(), weight, printable(&one.text), printable(&one.source)]
+    };
+    let rows: Vec<Vec<String>> = made.iter().map(row).collect();
+    format!(
+        "stage {}, class {}: {}, {n_anomalous} of them anomalous\n{}\n",
+        stage.name,
+        printable(class),
+        count(made.len(), "sentence"),
+        columns(&["label", "weight", "sentence", "source"], &rows, &[1])
+    )
+}
