@@ -7,6 +7,8 @@
 //! Kernels own no threads: the caller passes a [`ParallelFor`]. Work is cut by the shape of the
 //! data alone, never by the number of threads, so the bytes of a result do not depend on it.
 
+mod activation;
+mod dense;
 mod error;
 #[cfg(test)]
 mod golden;
@@ -20,6 +22,8 @@ mod taps;
 mod text_model;
 mod unit_rows;
 
+pub use activation::{sigmoid, silu};
+pub use dense::{add_dense, add_dense_reference};
 pub use error::KernelError;
 pub use nearest::{nearest_cosine, nearest_cosine_reference};
 pub use parallel::{ParallelFor, for_each_chunk, serial};

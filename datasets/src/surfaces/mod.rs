@@ -16,11 +16,13 @@ mod framing;
 mod held_out;
 mod kinds;
 mod noise;
+mod paint;
 mod rng;
 mod training;
 
 pub use dataset::{Options, Set, Summary, make_dataset};
 pub use kinds::{Defect, Family};
+pub use paint::{Painted, paint};
 
 use crate::error::did_you_mean;
 use camera::{Camera, Light};

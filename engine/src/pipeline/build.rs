@@ -39,6 +39,7 @@ pub fn built(drafts: &[Draft], mut typed: Vec<Option<Typed>>, kept: &[usize]) ->
             files: draft.files.clone(),
             inputs: typed.inputs,
             fit_on: typed.fit_on,
+            augment: draft.augment.map(|(augment, _)| augment),
             embed_with: typed.embed_with.and_then(place),
             taps,
             mapped: typed.mapped,

@@ -93,6 +93,13 @@ pub fn source(draft: &Draft, fed: &[Fed<'_>]) -> Result<Option<FitOn>, Diagnosti
         .flat_map(|fed| fed.values.iter().map(|got| (fed.port, got)))
         .collect();
     let per_image = fitted.iter().find(|(_, got)| got.out.scope == Scope::Image);
+    if let (Some((_, at)), false) =
+        (draft.augment, matches!(draft.fit_on, Some((FitOn::References, _))))
+    {
+        let message = format!("{} augments a fit that does not see references", draft.called());
+        return Err(Diagnostic::error(at, message)
+            .hint("defects are painted on normal images: add `fit_on = \"references\"`"));
+    }
     match (draft.fit_on, per_image) {
         (Some((_, at)), _) if !draft.fits => {
             let message = format!("{} `{}` fits nothing", draft.kind, draft.component);

@@ -50,6 +50,16 @@ fn wiring() -> Json {
     })
 }
 
+fn augment() -> Json {
+    json!({
+        "type": "object", "additionalProperties": false, "required": ["defects"],
+        "properties": {
+            "defects": {"type": "integer", "minimum": 1, "maximum": 1024},
+            "seed": {"type": "integer", "minimum": 0, "default": 0}
+        }
+    })
+}
+
 fn component(info: &ComponentInfo) -> Json {
     let mut properties = info.schema["properties"].as_object().cloned().unwrap_or_default();
     for port in info.ports.iter().filter(|port| !port.output) {
@@ -60,6 +70,7 @@ fn component(info: &ComponentInfo) -> Json {
     let sources = ["references", "anomalous-references", "auxiliary", "test-set", "test-labels"];
     if info.fits {
         properties.insert("fit_on".to_string(), json!({"enum": sources}));
+        properties.insert("augment".to_string(), augment());
     }
     if info.kind == Kind::Prompts {
         properties.insert("embed_with".to_string(), json!({"type": "string"}));
@@ -76,7 +87,7 @@ fn component(info: &ComponentInfo) -> Json {
 fn engine_kind(kind: &str) -> Json {
     let (schema, names) = sections::engine_kind(kind);
     let mut properties = schema["properties"].as_object().cloned().unwrap_or_default();
-    for port in sections::engine_ports(kind).iter().filter(|port| !port.output) {
+    for port in sections::engine_ports(kind, "").iter().filter(|port| !port.output) {
         properties.insert(port.name.clone(), wiring());
     }
     let required = schema["required"].as_array().cloned().unwrap_or_default();

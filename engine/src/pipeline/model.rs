@@ -68,6 +68,8 @@ pub struct Stage {
     pub files: Vec<String>,
     pub inputs: Vec<Input>,
     pub fit_on: Option<FitOn>,
+    /// What the fit's images become first.
+    pub augment: Option<Augment>,
     /// Index of the encoder stage that turns this prompts stage's sentences into embeddings.
     pub embed_with: Option<usize>,
     /// A fusion that stands on an encoder's taps.
@@ -102,6 +104,9 @@ pub enum Component {
     Map(MapTo),
     Pool(Pool),
 }
+
+/// The prepare stage that gives the mask of what a fit's `augment` painted; it decodes no colours.
+pub const PAINTED_MASK: &str = "painted-mask";
 
 /// `prepare = "square"`: decode, resize, normalise.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -207,6 +212,14 @@ pub enum FitOn {
     TestLabels,
     /// The fit's inputs belong to the class or the run, as a text model's do.
     Inputs,
+}
+
+/// `augment = { defects = 16 }`: in the place of each image, so many retaken photographs of it; every
+/// second one has a painted defect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Augment {
+    pub defects: usize,
+    pub seed: u64,
 }
 
 /// What the run is called in every table.

@@ -330,7 +330,7 @@ pub fn takes(port: &Port, kind: ValueKind) -> bool {
 fn bind_sizes(draft: &Draft, typed: &mut Typed) {
     let sizes = super::sections::sizes(&draft.config);
     typed.mapped = sizes.iter().map(|size| Label { size: Some(*size), tap: None }).collect();
-    if draft.component == "square" {
+    if matches!(draft.component.as_str(), "square" | super::model::PAINTED_MASK) {
         let sides: BTreeMap<u32, u64> =
             sizes.iter().map(|size| (*size, u64::from(*size))).collect();
         for name in ["h", "w"] {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::model::{Component, Data, MapTo, Normalize, Pool, Prepare, References, Run};
+use super::model::{
+    Component, Data, MapTo, Normalize, PAINTED_MASK, Pool, Prepare, References, Run,
+};
 use crate::plugin::info::{Port, Scope, ValueKind, Verb};
 
 /// The constants of OpenAI's CLIP, arXiv:2103.00020, with the digits of its code.
@@ -97,7 +99,7 @@ pub fn run() -> Json {
 /// The schema of an engine kind's keys, and the names its kind key takes. Ports are apart.
 pub fn engine_kind(kind: &str) -> (Json, &'static [&'static str]) {
     match kind {
-        "prepare" => (prepare(), &["square", "shorter-side"]),
+        "prepare" => (prepare(), &["square", "shorter-side", PAINTED_MASK]),
         "map" => (map(), &["bilinear", "bilinear-align-corners", "opencv-bilinear", "nearest"]),
         _ => (pool(), &["max", "mean", "top-fraction", "quantile"]),
     }
@@ -143,8 +145,8 @@ fn pool() -> Json {
     })
 }
 
-/// The ports of an engine kind.
-pub fn engine_ports(kind: &str) -> Vec<Port> {
+/// The ports of an engine kind, for one of its names.
+pub fn engine_ports(kind: &str, name: &str) -> Vec<Port> {
     let port = |name: &str, output: bool, value: ValueKind, shape: &str| Port {
         index: u32::from(output && kind != "prepare"),
         name: name.to_string(),
@@ -160,6 +162,9 @@ pub fn engine_ports(kind: &str) -> Vec<Port> {
     };
     let tensor = ValueKind::Tensor;
     match kind {
+        "prepare" if name == PAINTED_MASK => {
+            vec![port("mask", true, ValueKind::Tensors, "b 1 h w")]
+        }
         "prepare" => vec![port("image", true, ValueKind::Tensors, "b 3 h w")],
         "map" => {
             vec![port("of", false, tensor, "b gh gw"), port("anomaly_map", true, tensor, "b h w")]

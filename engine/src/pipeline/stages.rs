@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use super::diagnostics::{Diagnostic, listed, nearest};
 use super::files::{AbsentFile, Names};
-use super::model::FitOn;
+use super::model::{Augment, FitOn};
 use super::reference::{RefText, parse_ref};
 use super::schema::Walk;
 use super::sections;
@@ -39,6 +39,7 @@ pub struct Draft {
     pub files: Vec<String>,
     pub wires: Vec<Wire>,
     pub fit_on: Option<(FitOn, At)>,
+    pub augment: Option<(Augment, At)>,
     pub fits: bool,
     pub embed_with: Option<(String, At)>,
     pub taps: Option<(String, At)>,
@@ -196,7 +197,7 @@ impl Reader<'_> {
     fn component(&mut self, draft: &mut Draft) -> Option<Json> {
         let Some(kind) = draft.plugin_kind() else {
             let (schema, names) = sections::engine_kind(draft.kind);
-            draft.ports = sections::engine_ports(draft.kind);
+            draft.ports = sections::engine_ports(draft.kind, &draft.component);
             draft.batch_invariant = true;
             if names.contains(&draft.component.as_str()) {
                 return Some(schema);
@@ -330,7 +331,13 @@ impl Reader<'_> {
                 draft.tap_list = numbers(&entry.node).map(|taps| (taps, at));
                 draft.tap_list.is_none().then_some("a list of taps, such as `[6, 12]`")
             }
-            "augment" | "state" | "device" => {
+            "augment" => {
+                draft.augment = augment(&entry.node).map(|augment| (augment, at));
+                draft.augment.is_none().then_some(
+                    "`{ defects = 16 }`, 1 to 1024 pictures an image, and perhaps a `seed`",
+                )
+            }
+            "state" | "device" => {
                 let message = format!("`{}` is not understood by this version yet", entry.key);
                 let found = Diagnostic::error(entry.key_at, message);
                 self.found
@@ -366,6 +373,7 @@ fn blank(entry: &Entry) -> Draft {
         files: Vec::new(),
         wires: Vec::new(),
         fit_on: None,
+        augment: None,
         fits: false,
         embed_with: None,
         taps: None,
@@ -376,6 +384,18 @@ fn blank(entry: &Entry) -> Draft {
         facts: Facts::default(),
         broken: false,
     }
+}
+
+fn augment(node: &Node) -> Option<Augment> {
+    let Value::Table(table) = &node.value else { return None };
+    let number = |key: &str| match table.get(key).map(|entry| &entry.node.value) {
+        Some(Value::Integer(number)) => u64::try_from(*number).ok(),
+        _ => None,
+    };
+    let known = table.entries.iter().all(|entry| matches!(entry.key.as_str(), "defects" | "seed"));
+    let seed = if table.get("seed").is_some() { number("seed")? } else { 0 };
+    let defects = number("defects").filter(|n| known && (1..=1024).contains(n))? as usize;
+    Some(Augment { defects, seed })
 }
 
 fn numbers(node: &Node) -> Option<Vec<u32>> {

@@ -1,12 +1,16 @@
 //! One call of one stage: the engine's own kinds, a plugin's verb, or a fusion stepped along an encoder's taps.
 
+use loupe_kernels::antialias_bilinear;
+
 use super::RunError;
 use super::class::ClassRun;
 use super::source::Image;
 use super::wiring::{Call, Form};
 use crate::image::{self, Normalize, PrepareConfig};
 use crate::map;
-use crate::pipeline::model::{Component, Label, Normalize as Normal, Prepare, Stage, Taps};
+use crate::pipeline::model::{
+    Component, Label, Normalize as Normal, PAINTED_MASK, Prepare, Stage, Taps,
+};
 use crate::plugin::info::{ComponentInfo, Kind, ValueKind, Verb};
 use crate::plugin::{Instance, Steps, Tensor, Value};
 
@@ -62,8 +66,15 @@ fn prepared(
     output: String,
     label: Label,
 ) -> Result<Made, RunError> {
-    let rgb = run.decode(image)?;
     let size = label.size.unwrap_or(0) as usize;
+    if prepare.geometry == PAINTED_MASK {
+        let ([height, width], mask) = image.painted_mask()?;
+        let par = |n: usize, body: &(dyn Fn(usize) + Sync)| run.engine.parallel(n, body);
+        let mask = antialias_bilinear(&mask, [1, height, width], [size, size], &par)
+            .map_err(|error| error.to_string())?;
+        return Ok(vec![(output, label, Tensor::new(vec![1, 1, size, size], mask)?)]);
+    }
+    let rgb = run.decode(image)?;
     let Normal { mean, std } = &prepare.normalize;
     let normalize = Normalize::Custom { mean: *mean, std: *std };
     let config =

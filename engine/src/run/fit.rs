@@ -15,7 +15,12 @@ use crate::plugin::{Instance, State, Value};
 pub(super) fn images(run: &ClassRun<'_>, stage: usize) -> Result<Vec<Image>, RunError> {
     let described = &run.engine.pipeline.stages[stage];
     match described.fit_on {
-        Some(FitOn::References) => Ok(run.class.references.clone()),
+        Some(FitOn::References) => Ok(match &described.augment {
+            Some(augment) => {
+                run.class.references.iter().flat_map(|image| image.painted(augment)).collect()
+            }
+            None => run.class.references.clone(),
+        }),
         Some(FitOn::TestSet) => Ok(run.class.tests.clone()),
         Some(FitOn::Inputs) | None => Ok(Vec::new()),
         Some(other) => {

@@ -2,15 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
+use loupe_datasets::surfaces::{self, Painted};
+
 use super::RunError;
 use crate::image::{self, Rgb};
+use crate::pipeline::model::Augment;
 
-/// One image file. `digest` is BLAKE3 of its bytes.
+/// One image file, or what is painted over it. `digest` is BLAKE3 of its bytes, and of the paint.
 #[derive(Clone, Debug)]
 pub struct Image {
     pub name: String,
     pub path: PathBuf,
     pub digest: [u8; 32],
+    pub paint: Option<Paint>,
+}
+
+/// How `augment` changes an image before a fit sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Paint {
+    /// BLAKE3 of the file's bytes.
+    file: [u8; 32],
+    seed: u64,
+    damaged: bool,
 }
 
 impl Image {
@@ -19,14 +32,54 @@ impl Image {
     pub fn open(name: &str, path: &Path) -> Result<Image, RunError> {
         let bytes = read(path)?;
         let digest = *blake3::hash(&bytes).as_bytes();
-        Ok(Image { name: name.to_owned(), path: path.to_owned(), digest })
+        Ok(Image { name: name.to_owned(), path: path.to_owned(), digest, paint: None })
+    }
+
+    /// The image as photographs taken again, by `augment`: every second one with a painted defect.
+    pub fn painted(&self, augment: &Augment) -> Vec<Image> {
+        let one = |index: usize| {
+            let recipe = format!("painted/1 {} {index}", augment.seed);
+            let digest = *blake3::Hasher::new()
+                .update(recipe.as_bytes())
+                .update(&self.digest)
+                .finalize()
+                .as_bytes();
+            // A seed of the contents: what is painted does not depend on what a file is called.
+            let mut seed = [0; 8];
+            seed.copy_from_slice(&digest[..8]);
+            let seed = u64::from_le_bytes(seed);
+            let paint = Some(Paint { file: self.digest, seed, damaged: index % 2 == 1 });
+            Image { name: format!("{}#{index}", self.name), digest, paint, ..self.clone() }
+        };
+        (0..augment.defects).map(one).collect()
     }
 
     /// Decodes the file, which must still hold the bytes that `digest` was taken of.
     /// Errors: `ReadImage`, `Image` if it is no image, `ImageChanged` if the file changed since.
     pub fn decode(&self) -> Result<Rgb, RunError> {
+        let rgb = self.decode_file()?;
+        let painted = self.paint.and_then(|paint| painted(&rgb, paint));
+        Ok(match painted {
+            Some(painted) => Rgb { pixels: painted.rgb, ..rgb },
+            None => rgb,
+        })
+    }
+
+    /// What `augment` painted: height, width, and 1 where a defect shows, 0 elsewhere.
+    /// Errors: as `decode`.
+    pub fn painted_mask(&self) -> Result<([usize; 2], Vec<f32>), RunError> {
+        let rgb = self.decode_file()?;
+        let mask = match self.paint.and_then(|paint| painted(&rgb, paint)) {
+            Some(painted) => painted.mask.iter().map(|value| f32::from(*value) / 255.0).collect(),
+            None => vec![0.0; rgb.height * rgb.width],
+        };
+        Ok(([rgb.height, rgb.width], mask))
+    }
+
+    fn decode_file(&self) -> Result<Rgb, RunError> {
         let bytes = read(&self.path)?;
-        if *blake3::hash(&bytes).as_bytes() != self.digest {
+        let digest = self.paint.map_or(self.digest, |paint| paint.file);
+        if *blake3::hash(&bytes).as_bytes() != digest {
             return Err(RunError::ImageChanged { path: self.path.clone() });
         }
         Ok(image::decode_rgb(&bytes, &self.path.display().to_string())?)
@@ -44,6 +97,10 @@ impl Image {
         let rgb = self.decode()?;
         Ok([rgb.height, rgb.width])
     }
+}
+
+fn painted(rgb: &Rgb, paint: Paint) -> Option<Painted> {
+    surfaces::paint(&rgb.pixels, [rgb.height, rgb.width], paint.seed, paint.damaged)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, RunError> {

@@ -83,6 +83,7 @@ fn stage(name: &str, component: Component, inputs: Vec<Input>, mapped: Vec<Label
         files: Vec::new(),
         inputs,
         fit_on: Some(FitOn::References),
+        augment: None,
         embed_with: None,
         taps: None,
         mapped,

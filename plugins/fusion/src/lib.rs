@@ -1,9 +1,13 @@
-//! Training-free fusions. Of maps and scores: `weighted`, `sum`, `product`, `harmonic`, `max`,
-//! `min-max`, `resolution-mean`. Between an encoder's taps: `tap-tokens`.
+//! Fusions. Of maps and scores: `weighted`, `sum`, `product`, `harmonic`, `max`, `min-max`,
+//! `resolution-mean`, and `learned-gate`, which trains. Between an encoder's taps: `tap-tokens`. Of an
+//! image and its tokens: `multi-scale-adaptive`.
 
 mod harmonic;
+mod learned_gate;
+mod masks;
 mod max;
 mod min_max;
+mod multi_scale_adaptive;
 mod parts;
 mod product;
 mod resolution_mean;
@@ -14,8 +18,10 @@ mod weighted;
 use loupe_plugin::prelude::*;
 
 use harmonic::Harmonic;
+use learned_gate::LearnedGate;
 use max::Max;
 use min_max::MinMax;
+use multi_scale_adaptive::MultiScaleAdaptive;
 use product::Product;
 use resolution_mean::ResolutionMean;
 use sum::Sum;
@@ -31,6 +37,8 @@ export!(
     fusion "min-max" = MinMax,
     fusion "resolution-mean" = ResolutionMean,
     fusion "tap-tokens" = TapTokens,
+    fusion "learned-gate" = LearnedGate,
+    fusion "multi-scale-adaptive" = MultiScaleAdaptive,
 );
 
 /// Fuses tensors given to the port `parts`, for tests.
