@@ -103,7 +103,7 @@ const OWNERS: [(&str, &[&str]); 5] = [
     ("hdf5::", &["engine/src/cache/", "engine/src/cli/doctor.rs"]),
     ("rhai::", &["engine/src/hooks/"]),
     ("libloading::", &["engine/src/plugin/", "plugins/sdk/"]),
-    ("ureq::", &["engine/src/weights"]),
+    ("ureq::", &["engine/src/weights", "engine/src/prompts/"]),
     ("candle_core::", &["plugins/clip/"]),
 ];
 

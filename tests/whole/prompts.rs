@@ -31,7 +31,7 @@ fn world() -> World {
     world.write("tiny.json", std::fs::read(root().join("pipelines/models/tiny-vit.json")).unwrap());
     world.write("p.toml", PIPELINE);
     let data = world.path("data").display().to_string();
-    let few = ["--defects", "hole", "--defects-per-product", "1", "--size", "32", "--train", "1"];
+    let few = ["--defects", "hole", "--defects-per-product", "1", "--size", "64", "--train", "1"];
     let one = ["--good", "1", "--per-defect", "1", "--families", "woven,wire_mesh"];
     let ended = world.run(["dataset", "make", &data].into_iter().chain(few).chain(one));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -72,7 +72,7 @@ fn a_cache_is_filled_and_replayed_without_an_endpoint() {
     let ended = generate(&world, &server, &["--class", "woven", "--prices", "1000,2000"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     expect![[r#"
-        woven: 2 normal, 3 anomalous, 8 dropped (1 request, 312 + 171 tokens, cost 0.654000)
+        woven: 3 normal, 4 anomalous, 6 dropped (1 request, 312 + 171 tokens, cost 0.654000)
     "#]]
     .assert_eq(&ended.stdout);
     expect![[r#"

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value as Json};
 
-use super::diagnostics::{Diagnostic, listed, nearest};
+use super::diagnostics::{Diagnostic, listed};
 use super::files::{AbsentFile, Names};
 use super::tree::{At, Entry, Node, Value, join};
 

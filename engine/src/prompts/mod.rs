@@ -30,9 +30,15 @@ pub enum PromptsError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("`{}` is not UTF-8; save it as UTF-8", path.display())]
     Text { path: PathBuf },
-    #[error("`{}` has {got} bytes, but files with sentences are read up to {limit}", path.display())]
+    #[error(
+        "`{}` has {got} bytes, but files with sentences are read up to {limit}",
+        path.display()
+    )]
     TooBig { path: PathBuf, got: u64, limit: u64 },
-    #[error("another command is writing prompt caches in `{}`; try again when it has ended", folder.display())]
+    #[error(
+        "another command is writing prompt caches in `{}`; try again when it has ended",
+        folder.display()
+    )]
     Locked { folder: PathBuf },
     #[error(transparent)]
     Write(#[from] WriteError),

@@ -53,7 +53,9 @@ fn http_date(text: &str) -> Option<u64> {
     if *hours > 23 || *minutes > 59 || *seconds > 60 {
         return None;
     }
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let days_of = |month: usize| match month {
         1 => 28 + u64::from(is_leap(year)),
         3 | 5 | 8 | 10 => 30,

@@ -220,7 +220,8 @@ mod tests {
 
     #[test]
     fn sentences_know_their_lines() {
-        let text = "{\n\"normal\": {\"x\": [\"no\"], \"prompts\": [\"a \\\"]\\\"\",\n\n\"b: c\"]},\n\
+        let text = "{\n\"normal\": {\"x\": [\"no\"], \"prompts\": \
+                    [\"a \\\"]\\\"\",\n\n\"b: c\"]},\n\
                     \"abnormal\" : {\"prompts\":\n[\"d\", \"e\"]}}";
         let set = from_file("own.json", text.as_bytes()).unwrap();
         assert_eq!((set.normal.len(), set.anomalous.len()), (2, 2));

@@ -124,9 +124,7 @@ fn serve(
                      content-length: {length}\r\nconnection: close\r\n\r\n{body}"
                 )
             }
-            Act::Cut => {
-                "HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"choices\": [{".to_owned()
-            }
+            Act::Cut => "HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"choices\": [{".to_owned(),
             Act::Silence => {
                 // Until the other side closes: no data follows its request.
                 let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));

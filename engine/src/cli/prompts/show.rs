@@ -10,8 +10,8 @@ use crate::cli::text::{columns, count, printable};
 use crate::cli::{Common, Format, Outcome, parse_set, print, print_json, setup};
 use crate::pipeline::model::{Component, Pipeline, Stage};
 use crate::plugin::info::Kind;
-use crate::plugin::{Instance, Loader, PluginError, Sentence, StageHost};
-use crate::run::sentences;
+use crate::plugin::{Instance, Loader, Sentence, StageHost};
+use crate::run::{RunError, sentences};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -54,16 +54,13 @@ fn instance(
     pipeline: &Pipeline,
     stage: &Stage,
     component: &str,
-) -> Result<Instance, PluginError> {
-    let failed = |error: rayon::ThreadPoolBuildError| PluginError::Unknown {
-        kind: Kind::Prompts,
-        component: format!("{component} ({error})"),
-    };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().map_err(failed)?;
+) -> Result<Instance, RunError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let pool = pool.map_err(|error| RunError::Threads { message: error.to_string() })?;
     let (seed, files) = (pipeline.run.seed, stage.opened_files());
     let host = StageHost::new(&stage.name, seed, files, Arc::new(pool), Arc::default());
     let config = Json::Object(stage.config.clone());
-    loader.create(Kind::Prompts, component, &config, Arc::new(host))
+    Ok(loader.create(Kind::Prompts, component, &config, Arc::new(host))?)
 }
 
 fn label(sentence: &Sentence) -> &'static str {
@@ -71,7 +68,10 @@ fn label(sentence: &Sentence) -> &'static str {
 }
 
 fn as_json(stage: &Stage, class: &str, made: &[Sentence]) -> Json {
-    let sentence = |one: &Sentence| json!({"label": label(one), "weight": one.weight, "text": one.text, "source": one.source});
+    let sentence = |one: &Sentence| {
+        let Sentence { weight, text, source, .. } = one;
+        json!({"label": label(one), "weight": weight, "text": text, "source": source})
+    };
     let sentences: Vec<Json> = made.iter().map(sentence).collect();
     json!({"stage": stage.name, "class": class, "sentences": sentences})
 }
