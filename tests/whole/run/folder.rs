@@ -147,6 +147,34 @@ fn more_to_save() {
     assert!(pictures.values().all(|bytes| bytes.starts_with(b"\x89PNG")));
 }
 
+/// What FADE's program writes: tables in its columns, maps on their grid, panels; a second run into
+/// the folder leaves none of it behind.
+#[test]
+fn the_files_of_the_original() {
+    let world = world();
+    let all = ["--class", "woven", "--save", "fade-tables,fade-maps,fade-panels"];
+    let refused = run(&world, "out", &all);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("add `fade-448-u8`"), "{}", refused.stderr);
+    let sized = ["--set", "protocol.use=[\"fade-96-u8\"]"];
+    let ended = ran(&world, "out", &[&all[..], &sized[..]].concat());
+    assert!(ended.stdout.contains("protocol: fade-96-u8"), "{}", ended.stdout);
+    let files = loupe_tests::tree(&world.path("out"));
+    let text = |name: &str| String::from_utf8_lossy(&files[name]).into_owned();
+    let rows = text("result/evaluation_results.csv");
+    let rows: Vec<&str> = rows.lines().filter_map(|row| row.split(',').next()).collect();
+    assert_eq!(rows, ["object_name", "woven", "mean"]);
+    assert_eq!(text("result/plot_results.csv").lines().count(), 1 + 6);
+    for folder in ["segmentations/", "images/"] {
+        let pictures = files.iter().filter(|(name, _)| name.starts_with(folder));
+        assert!(pictures.clone().all(|(_, bytes)| bytes.starts_with(b"\x89PNG")));
+        assert_eq!(pictures.count(), 6, "{folder}");
+    }
+    ran(&world, "out", &["--class", "woven"]);
+    let left = loupe_tests::tree(&world.path("out"));
+    assert!(!left.keys().any(|name| name.starts_with("result/") || name.starts_with("images/")));
+}
+
 /// A folder that is not a run's is not written into.
 #[test]
 fn a_folder_of_something_else() {
