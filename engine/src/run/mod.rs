@@ -29,6 +29,7 @@ pub use keys::{file_digest, hex, numerics};
 pub use source::{ClassImages, Image};
 
 use crate::cache::CacheError;
+use crate::files::WriteError;
 use crate::hooks::HookError;
 use crate::image::ImageError;
 use crate::map::MapError;
@@ -72,6 +73,8 @@ pub enum RunError {
     Image(#[from] ImageError),
     #[error(transparent)]
     Map(#[from] MapError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 /// A component that stopped because the user wanted it to did not fail.
