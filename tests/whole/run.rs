@@ -4,6 +4,7 @@
 mod folder;
 mod hooks;
 mod images;
+mod learned;
 mod predict;
 mod script;
 mod sweep;

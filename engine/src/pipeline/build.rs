@@ -40,6 +40,7 @@ pub fn built(drafts: &[Draft], mut typed: Vec<Option<Typed>>, kept: &[usize]) ->
             inputs: typed.inputs,
             fit_on: typed.fit_on,
             augment: draft.augment.map(|(augment, _)| augment),
+            state: draft.state.clone(),
             embed_with: typed.embed_with.and_then(place),
             taps,
             mapped: typed.mapped,

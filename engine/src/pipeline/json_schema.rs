@@ -71,6 +71,7 @@ fn component(info: &ComponentInfo) -> Json {
     if info.fits {
         properties.insert("fit_on".to_string(), json!({"enum": sources}));
         properties.insert("augment".to_string(), augment());
+        properties.insert("state".to_string(), json!({"type": "string"}));
     }
     if info.kind == Kind::Prompts {
         properties.insert("embed_with".to_string(), json!({"type": "string"}));

@@ -70,6 +70,8 @@ pub struct Stage {
     pub fit_on: Option<FitOn>,
     /// What the fit's images become first.
     pub augment: Option<Augment>,
+    /// Folder for what each class's fit learned, a file each.
+    pub state: Option<PathBuf>,
     /// Index of the encoder stage that turns this prompts stage's sentences into embeddings.
     pub embed_with: Option<usize>,
     /// A fusion that stands on an encoder's taps.

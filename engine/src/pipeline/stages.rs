@@ -1,5 +1,7 @@
 //! Reads the table of one stage: its kind, its wirings, the reserved keys, and the component's own.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::{Map, Value as Json};
 
 use super::diagnostics::{Diagnostic, listed, nearest};
@@ -40,6 +42,7 @@ pub struct Draft {
     pub wires: Vec<Wire>,
     pub fit_on: Option<(FitOn, At)>,
     pub augment: Option<(Augment, At)>,
+    pub state: Option<PathBuf>,
     pub fits: bool,
     pub embed_with: Option<(String, At)>,
     pub taps: Option<(String, At)>,
@@ -102,7 +105,7 @@ impl Draft {
 /// What reading a stage needs to know of the world.
 pub struct Reader<'a> {
     pub catalog: &'a dyn Catalog,
-    pub folders: &'a [std::path::PathBuf],
+    pub folders: &'a [PathBuf],
     pub names: Names<'a>,
     /// The command that fills prompt caches.
     pub fill: String,
@@ -337,7 +340,12 @@ impl Reader<'_> {
                     "`{ defects = 16 }`, 1 to 1024 pictures an image, and perhaps a `seed`",
                 )
             }
-            "state" | "device" => {
+            "state" if draft.fits => {
+                let folder = self.folders.get(at.source).map_or(Path::new(""), PathBuf::as_path);
+                draft.state = entry.node.as_str().map(|name| folder.join(name));
+                draft.state.is_none().then_some("a folder")
+            }
+            "device" => {
                 let message = format!("`{}` is not understood by this version yet", entry.key);
                 let found = Diagnostic::error(entry.key_at, message);
                 self.found
@@ -374,6 +382,7 @@ fn blank(entry: &Entry) -> Draft {
         wires: Vec::new(),
         fit_on: None,
         augment: None,
+        state: None,
         fits: false,
         embed_with: None,
         taps: None,

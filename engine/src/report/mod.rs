@@ -7,7 +7,7 @@
 mod contour;
 mod folder;
 mod html;
-mod names;
+pub(crate) mod names;
 mod original;
 mod pictures;
 pub mod spread;

@@ -7,8 +7,10 @@ use super::class::ClassRun;
 use super::source::Image;
 use super::wiring::{Call, Form};
 use crate::cache::{Key, Stored};
+use crate::files::write_whole;
 use crate::pipeline::model::{FitOn, Label};
 use crate::plugin::{Instance, State, Value};
+use crate::report::names::Names;
 
 /// The images that a stage's fit sees, in order.
 /// Errors: `FitOn` for a source that this version does not have.
@@ -50,9 +52,19 @@ impl ClassRun<'_> {
             Some(state) => state,
             None => self.learn(stage, fit, key)?,
         };
+        self.write_state(stage, label, &state)?;
         let loaded = Arc::new(engine.instance(stage)?.load(&state)?);
         self.loaded.insert(key, loaded.clone());
         Ok(loaded)
+    }
+
+    /// Writes what was learned to the folder that the stage's `state` names.
+    /// Errors: `Write`.
+    fn write_state(&self, stage: usize, label: Label, state: &State) -> Result<(), RunError> {
+        let Some(folder) = &self.engine.pipeline.stages[stage].state else { return Ok(()) };
+        let size = label.size.map_or(String::new(), |size| format!("@{size}"));
+        let name = Names::default().path(&format!("{}{size}", self.class.name), "safetensors");
+        Ok(write_whole(&folder.join(name), &state.bytes)?)
     }
 
     fn learn(&mut self, stage: usize, fit: &Call, key: Key) -> Result<State, RunError> {

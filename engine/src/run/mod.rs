@@ -30,6 +30,7 @@ pub use source::{ClassImages, Image};
 pub use text::sentences;
 
 use crate::cache::CacheError;
+use crate::files::WriteError;
 use crate::hooks::HookError;
 use crate::image::ImageError;
 use crate::map::MapError;
@@ -75,6 +76,8 @@ pub enum RunError {
     Image(#[from] ImageError),
     #[error(transparent)]
     Map(#[from] MapError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 /// A component that stopped because the user wanted it to did not fail.

@@ -119,3 +119,43 @@ pub struct ClassImages {
     pub references: Vec<Image>,
     pub tests: Vec<Image>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::encode_png;
+
+    fn references() -> (tempfile::TempDir, Image) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let pixels: Vec<u8> = (0..48 * 32 * 3).map(|i| (90 + i * 7 % 50) as u8).collect();
+        let rgb = Rgb { width: 48, height: 32, pixels, exif_rotated: false };
+        std::fs::write(&path, encode_png(&rgb).unwrap()).unwrap();
+        let image = Image::open("a", &path).unwrap();
+        (folder, image)
+    }
+
+    #[test]
+    fn every_second_painted_image_is_damaged_where_its_mask_says() {
+        let (_folder, image) = references();
+        let painted = image.painted(&Augment { defects: 6, seed: 0 });
+        let digests: std::collections::HashSet<_> = painted.iter().map(|one| one.digest).collect();
+        assert_eq!(digests.len(), 6);
+        for (index, one) in painted.iter().enumerate() {
+            let (size, mask) = one.painted_mask().unwrap();
+            assert_eq!((size, mask.len()), ([32, 48], 32 * 48));
+            assert_eq!(mask.contains(&1.0), index % 2 == 1, "{index}");
+            assert_ne!(one.decode().unwrap().pixels, image.decode().unwrap().pixels);
+        }
+        assert!(image.painted_mask().unwrap().1.iter().all(|value| *value == 0.0));
+    }
+
+    #[test]
+    fn another_seed_paints_something_else_and_the_same_the_same() {
+        let (_folder, image) = references();
+        let painted =
+            |seed| image.painted(&Augment { defects: 2, seed }).remove(1).decode().unwrap();
+        assert_eq!(painted(0).pixels, painted(0).pixels);
+        assert_ne!(painted(0).pixels, painted(1).pixels);
+    }
+}

@@ -84,6 +84,7 @@ fn stage(name: &str, component: Component, inputs: Vec<Input>, mapped: Vec<Label
         inputs,
         fit_on: Some(FitOn::References),
         augment: None,
+        state: None,
         embed_with: None,
         taps: None,
         mapped,

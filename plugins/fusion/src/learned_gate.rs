@@ -6,7 +6,7 @@
 use loupe_plugin::prelude::*;
 use serde::Deserialize;
 
-use crate::masks::onto_grid;
+use crate::masks::{DAMAGED, onto_grid};
 
 /// Branches weighed by a gate that saw defects.
 #[derive(Clone, Deserialize, Schema)]
@@ -261,11 +261,10 @@ fn learn(session: &[Pushed], config: &Config) -> Result<Gate> {
 }
 
 /// Mean logistic loss of the places, damaged and sound ones weighing the same, plus `decay` / 2 times
-/// the squared weights of statistics; and its gradient. A place on a rim, covered to less than half,
-/// counts for neither.
+/// the squared weights of statistics; and its gradient.
 fn loss(values: &[f64], images: &[(Image, &[f32])], decay: f64) -> Result<(f64, Vec<f64>)> {
     let places = || images.iter().flat_map(|(_, targets)| targets.iter());
-    let n_damaged = places().filter(|target| **target >= 0.5).count() as f64;
+    let n_damaged = places().filter(|target| **target >= DAMAGED).count() as f64;
     let n_sound = places().filter(|target| **target <= 0.0).count() as f64;
     if n_damaged == 0.0 || n_sound == 0.0 {
         return Err(Error::empty(
@@ -281,7 +280,7 @@ fn loss(values: &[f64], images: &[(Image, &[f32])], decay: f64) -> Result<(f64, 
         let mut by_share = vec![0.0; shares.len()];
         for (place, (sum, target)) in sums.iter().zip(*targets).enumerate() {
             let (weight, label) = match *target {
-                target if target >= 0.5 => (0.5 / n_damaged, 1.0),
+                target if target >= DAMAGED => (0.5 / n_damaged, 1.0),
                 target if target <= 0.0 => (0.5 / n_sound, 0.0),
                 _ => continue,
             };

@@ -2,6 +2,10 @@
 
 use loupe_plugin::prelude::*;
 
+/// A place is damaged if at least this share of it is: a scratch is thinner than a patch. It is sound
+/// if none is; what is between counts for neither.
+pub const DAMAGED: f32 = 0.125;
+
 /// The share of each cell that a mask covers.
 /// Shapes: `mask [b, 1, h, w]` -> `[b * rows * columns]`. Errors: `Shape` if `b` is not `batch`, or a
 /// side is smaller than the grid's.

@@ -154,22 +154,24 @@ fn all_components() {
         SHORT,
         &["inspect"],
         expect![[r#"
-            kind     name             revision  plugin               about
-            encoder  clip                    1  loupe-clip 0.1.0     CLIP's image and text towers: a ViT with CLS pooling, from any published weights file
-            encoder  gem                     1  loupe-clip 0.1.0     CLIP, and GEM's self-self attention path beside it in the same pass
-            prompts  ensemble                1  loupe-prompts 0.1.0  states x templates x names, and sentences from the user's files
-            prompts  hybrid                  1  loupe-prompts 0.1.0  sentences of several sources, each with a weight of its own
-            prompts  llm                     1  loupe-prompts 0.1.0  sentences of a language model, from a prompt cache
-            scorer   language                1  loupe-scorers 0.1.0  P(anomalous) of tokens against the embedded sentences of a class
-            scorer   nearest                 1  loupe-scorers 0.1.0  distance of each patch to its k-th nearest in a bank of reference patches
-            fusion   harmonic                1  loupe-fusion 0.1.0   Harmonic mean of scores that are 0 or more
-            fusion   max                     1  loupe-fusion 0.1.0   Maximum of parts of one shape, each times its gain
-            fusion   min-max                 1  loupe-fusion 0.1.0   scores scaled to 0..=1 by the range of a fit
-            fusion   product                 1  loupe-fusion 0.1.0   Multiplies parts of one shape, after adding an offset to each
-            fusion   resolution-mean         1  loupe-fusion 0.1.0   mean of maps of several sizes on the finest grid
-            fusion   sum                     1  loupe-fusion 0.1.0   sum of parts of one shape
-            fusion   tap-tokens              1  loupe-fusion 0.1.0   The patches at each tap of an encoder, which runs on unchanged
-            fusion   weighted                1  loupe-fusion 0.1.0   Adds parts, each times its weight
+            kind     name                  revision  plugin               about
+            encoder  clip                         1  loupe-clip 0.1.0     CLIP's image and text towers: a ViT with CLS pooling, from any published weights file
+            encoder  gem                          1  loupe-clip 0.1.0     CLIP, and GEM's self-self attention path beside it in the same pass
+            prompts  ensemble                     1  loupe-prompts 0.1.0  states x templates x names, and sentences from the user's files
+            prompts  hybrid                       1  loupe-prompts 0.1.0  sentences of several sources, each with a weight of its own
+            prompts  llm                          1  loupe-prompts 0.1.0  sentences of a language model, from a prompt cache
+            scorer   language                     1  loupe-scorers 0.1.0  P(anomalous) of tokens against the embedded sentences of a class
+            scorer   nearest                      1  loupe-scorers 0.1.0  distance of each patch to its k-th nearest in a bank of reference patches
+            fusion   harmonic                     1  loupe-fusion 0.1.0   Harmonic mean of scores that are 0 or more
+            fusion   learned-gate                 1  loupe-fusion 0.1.0   branches summed by weights that a learned gate gives each image
+            fusion   max                          1  loupe-fusion 0.1.0   Maximum of parts of one shape, each times its gain
+            fusion   min-max                      1  loupe-fusion 0.1.0   scores scaled to 0..=1 by the range of a fit
+            fusion   multi-scale-adaptive         1  loupe-fusion 0.1.0   tokens plus a vector that a network makes of the image
+            fusion   product                      1  loupe-fusion 0.1.0   Multiplies parts of one shape, after adding an offset to each
+            fusion   resolution-mean              1  loupe-fusion 0.1.0   mean of maps of several sizes on the finest grid
+            fusion   sum                          1  loupe-fusion 0.1.0   sum of parts of one shape
+            fusion   tap-tokens                   1  loupe-fusion 0.1.0   The patches at each tap of an encoder, which runs on unchanged
+            fusion   weighted                     1  loupe-fusion 0.1.0   Adds parts, each times its weight
         "#]],
     );
 }

@@ -1001,15 +1001,44 @@ fn memory_that_is_no_size() {
 #[test]
 fn reserved_key_of_a_later_version() {
     says(
-        &edit("k = 1", "k = 1\naugment = \"mvfa-11\""),
+        &edit("k = 1", "k = 1\ndevice = \"cuda\""),
         expect![[r#"
-        error: `augment` is not understood by this version yet
+        error: `device` is not understood by this version yet
           --> fade.toml:23:1
            |
-        23 | augment = "mvfa-11"
-           | ^^^^^^^
+        23 | device = "cuda"
+           | ^^^^^^
            |
            = note: the key is reserved for what trains and places stages
+
+        1 error
+    "#]],
+    );
+}
+
+#[test]
+fn what_augment_is() {
+    for wrong in ["\"mvfa-11\"", "{ seed = 1 }", "{ defects = 0 }", "{ defects = 4, angle = 90 }"] {
+        let message = messages(&edit("k = 1", &format!("k = 1\naugment = {wrong}")));
+        assert!(
+            message.contains("`augment` of stage `differs` wants `{ defects = 16 }`"),
+            "{wrong}: {message}"
+        );
+    }
+}
+
+#[test]
+fn defects_are_painted_on_references_only() {
+    says(
+        &edit("fit_on = \"references\"", "fit_on = \"test-set\"\naugment = { defects = 4 }"),
+        expect![[r#"
+        error: stage `differs` augments a fit that does not see references
+          --> fade.toml:22:11
+           |
+        22 | augment = { defects = 4 }
+           |           ^^^^^^^^^^^^^^^
+           |
+           = help: defects are painted on normal images: add `fit_on = "references"`
 
         1 error
     "#]],

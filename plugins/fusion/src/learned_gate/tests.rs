@@ -8,7 +8,7 @@ fn pushed(index: usize, damaged: bool) -> Pushed {
     let mut first: Vec<f32> = (0..16).map(|i| 0.1 * noise(i)).collect();
     if damaged {
         targets[5] = 1.0;
-        targets[6] = 0.3;
+        targets[6] = 0.1;
         first[5] += 0.5;
     }
     let second = (0..16).map(|i| 3.0 * noise(i + 3)).collect();

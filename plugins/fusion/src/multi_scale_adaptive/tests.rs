@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 const RECORDED: &[u8] = include_bytes!("../../golden/multi_scale_adaptive.safetensors");
 const SIZES: Sizes = Sizes { experts: 2, categories: 3, width: 8 };
 const SEED: u64 = 7;
+
+type Arrays = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 const IMAGE: [usize; 2] = [9, 6];
 
 fn recorded(name: &str) -> Vec<f32> {
@@ -315,7 +317,7 @@ fn hostile_weights_are_refused() {
     for end in [0, 7, 100, bytes.len() - 1] {
         assert!(refused(&bytes[..end]).contains("no safetensors file"), "cut at {end}");
     }
-    let spoiled = |change: &dyn Fn(&mut BTreeMap<String, (Vec<usize>, Vec<f32>)>)| {
+    let spoiled = |change: &dyn Fn(&mut Arrays)| {
         let mut weights = good.clone();
         change(&mut weights.arrays);
         refused(&file(&weights))

@@ -7,6 +7,7 @@ use loupe_plugin::prelude::*;
 
 use super::layers::sigmoid64;
 use super::network::Head;
+use crate::masks::DAMAGED;
 
 /// Most patches of an image that are looked at: half of them damaged where there are as many.
 const MOST_PATCHES: usize = 256;
@@ -31,16 +32,15 @@ pub(super) struct Example {
 impl Example {
     pub(super) fn new(features: Vec<f32>, patches: &[f32], targets: &[f32], width: usize) -> Self {
         let (damaged, sound): (Vec<usize>, Vec<usize>) =
-            (0..targets.len()).partition(|i| targets[*i] >= 0.5);
+            (0..targets.len()).partition(|i| targets[*i] >= DAMAGED);
         let mut kept = evenly(&damaged, MOST_PATCHES / 2);
-        // A patch on a rim is neither.
         let sound: Vec<usize> = sound.into_iter().filter(|i| targets[*i] <= 0.0).collect();
         kept.extend(evenly(&sound, MOST_PATCHES - kept.len()));
         let row = |i: &usize| patches[i * width..(i + 1) * width].to_vec();
         Example {
             features,
             patches: kept.iter().map(row).collect(),
-            targets: kept.iter().map(|i| if targets[*i] >= 0.5 { 1.0 } else { 0.0 }).collect(),
+            targets: kept.iter().map(|i| if targets[*i] >= DAMAGED { 1.0 } else { 0.0 }).collect(),
         }
     }
 

@@ -13,7 +13,7 @@ fn single(values: Vec<f64>) -> Vec<f32> {
 }
 
 fn examples() -> Vec<Example> {
-    let targets = [[1.0, 0.0, 0.0, 0.2], [0.0, 0.0, 0.0, 0.0], [0.6, 1.0, 0.0, 0.0]];
+    let targets = [[1.0, 0.0, 0.0, 0.1], [0.0, 0.0, 0.0, 0.0], [0.6, 1.0, 0.0, 0.0]];
     let each = targets.iter().enumerate().map(|(i, targets)| {
         let features = single(wave(N_IN, 0.9 + i as f64));
         Example::new(features, &single(wave(4 * WIDTH, 1.3 + i as f64)), targets, WIDTH)
@@ -106,7 +106,7 @@ fn without_damage_there_is_nothing_to_learn() {
 #[test]
 fn many_patches_are_thinned_and_rims_left_out() {
     let targets: Vec<f32> =
-        (0..1000).map(|i| if i < 400 { 1.0 } else { 0.2 * (i % 2) as f32 }).collect();
+        (0..1000).map(|i| if i < 400 { 1.0 } else { 0.1 * (i % 2) as f32 }).collect();
     let example = Example::new(vec![0.0], &vec![1.0; 1000], &targets, 1);
     assert_eq!(example.targets.iter().filter(|target| **target > 0.5).count(), 128);
     assert_eq!(example.targets.len(), 256);
