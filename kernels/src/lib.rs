@@ -10,6 +10,7 @@
 mod error;
 #[cfg(test)]
 mod golden;
+mod matmul;
 mod nearest;
 mod parallel;
 mod pool;
@@ -21,6 +22,7 @@ mod text_model;
 mod unit_rows;
 
 pub use error::KernelError;
+pub use matmul::{Matrix, matmul, matmul_reference};
 pub use nearest::{nearest_cosine, nearest_cosine_reference};
 pub use parallel::{ParallelFor, for_each_chunk, serial};
 pub use pool::{max, mean, quantile, top_fraction_mean};
