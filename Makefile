@@ -7,7 +7,7 @@ CARGO ?= cargo
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 BIN = $(TARGET)/release/loupe
 DEMO ?= $(TARGET)/demo
-PLUGINS = clip prompts scorers fusion
+PLUGINS = clip prompts scorers fusion madff
 
 .PHONY: demo test build setup install lint
 

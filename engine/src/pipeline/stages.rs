@@ -148,7 +148,16 @@ impl Reader<'_> {
                 let wire = self.wire(draft, entry);
                 draft.wires.extend(wire);
             } else if RESERVED.contains(&entry.key.as_str()) {
-                self.reserved(draft, entry);
+                // A component may ask for one of these by its schema: its own state, and the taps
+                // that the engine walks.
+                let (is_own, before) =
+                    (schema["properties"].get(&entry.key).is_some(), self.found.len());
+                if !is_own || entry.key == "at" {
+                    self.reserved(draft, entry);
+                }
+                if is_own && self.found.len() == before {
+                    own.push(entry);
+                }
             } else {
                 own.push(entry);
             }

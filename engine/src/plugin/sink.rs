@@ -53,7 +53,7 @@ impl Collector<'_> {
     }
 
     /// The values of the wanted ports, in the order of the ports.
-    /// Errors: a wanted port got nothing.
+    /// Errors: a wanted port got nothing, and is not one that a component may lack under its config.
     pub fn values(&self, found: &mut Found, required: u64) -> Result<Vec<(u32, Value)>, String> {
         let mut values = Vec::new();
         for port in &self.info.ports {
@@ -62,7 +62,7 @@ impl Collector<'_> {
             }
             match value(port, found) {
                 Some(value) => values.push((port.index, value)),
-                None if required & bit(port.index) == 0 => {}
+                None if port.optional || required & bit(port.index) == 0 => {}
                 None => return Err(format!("it put nothing into port `{}`", port.name)),
             }
         }

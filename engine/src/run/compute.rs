@@ -152,15 +152,12 @@ fn stepped(
     let (Some(stream_in), stream_out) = (stream_port(info, false), stream_port(info, true)) else {
         return Err(run.broken(stage, "the fusion has no port `stream` to read".to_owned()));
     };
-    // What it emits at a tap may be declared with either verb; a rewritten stream is never optional.
+    // What it emits at a tap may be declared with either verb.
     let mut ports = output_ports(info, Verb::Run, wanted);
     ports.extend(output_ports(info, Verb::Tap, wanted));
-    if let Some(port) = stream_out.filter(|port| !ports.contains(port)) {
-        ports.push(port);
-    }
     let steps = Steps { taps: &taps.at, train: false, wanted: &[] };
     let (mut session, mut stream) = encoder.taps_open(steps, &images)?;
-    let mut made = Made::new();
+    let (mut made, n_taps) = (Made::new(), taps.at.len());
     for (tap_idx, tap) in taps.at.iter().enumerate() {
         if tap_idx > 0 {
             stream = session.resume(stream)?;
@@ -168,6 +165,9 @@ fn stepped(
         let label = Label { size: call.label.size, tap: Some(*tap) };
         let mut inputs = rest.clone();
         inputs.push((stream_in, stream_value(info, stream_in, label, &stream)));
+        // A rewritten stream is never optional, but behind the last tap it flows nowhere.
+        let flows_on = stream_out.filter(|port| tap_idx + 1 < n_taps && !ports.contains(port));
+        let ports: Vec<u32> = ports.iter().copied().chain(flows_on).collect();
         for (port, value) in &fusion.run(&inputs, &ports)?.values {
             let name = port_name(info, *port);
             for (_, tensor) in value.tensors() {

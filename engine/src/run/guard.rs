@@ -167,9 +167,17 @@ fn value(probe: &Probe<'_>, feed: &Feed) -> Value {
             let embeddings = numbers(vec![sentences.len(), width], 7);
             Value::EmbeddedText { sentences, embeddings }
         }
+        Form::Class if has(ValueKind::Tensors) => Value::Tensors(vec![first_tap(probe, port)]),
         Form::Class if has(ValueKind::Text) => Value::Text(Arc::new(sentences())),
         Form::Class => Value::Tensor(tensor(Label::default(), 0)),
     }
+}
+
+/// The stream at the first tap of a fusion that asks where it stands.
+fn first_tap(probe: &Probe<'_>, port: Option<&Port>) -> (Label, Tensor) {
+    let taps = probe.engine.pipeline.stages[probe.stage].taps.as_ref();
+    let tap = taps.and_then(|taps| taps.at.first().copied());
+    (Label { tap, ..Label::default() }, tensor(probe, port, Label::default(), 0))
 }
 
 fn tensor(probe: &Probe<'_>, port: Option<&Port>, label: Label, nth: usize) -> Tensor {

@@ -46,7 +46,7 @@ impl Fusion for TapTokens {
 fn patches(stream: &Tensor, n_prefix: usize, image: [usize; 2]) -> Result<Tensor> {
     let [batch, n_tokens, channels] = stream.dims_n("stream")?;
     let n_patches = n_tokens.saturating_sub(n_prefix);
-    let [rows, cols] = grid(n_patches, image).ok_or_else(|| {
+    let [rows, cols] = patch_grid(n_patches, image).ok_or_else(|| {
         let want =
             format!("{n_prefix} tokens and then a grid of square patches of {image:?} pixels");
         Error::shape("stream", want, format!("{n_tokens} tokens"))
@@ -56,14 +56,6 @@ fn patches(stream: &Tensor, n_prefix: usize, image: [usize; 2]) -> Result<Tensor
         values.extend(one.iter().skip(n_prefix * channels));
     }
     Tensor::new([batch, rows, cols, channels], values)
-}
-
-/// Rows and columns of whole square patches, if there is a size of patch that gives so many. There
-/// is one grid at most: with larger patches neither side ever gains any.
-fn grid(n_patches: usize, [height, width]: [usize; 2]) -> Option<[usize; 2]> {
-    (1..=height.min(width))
-        .map(|patch| [height / patch, width / patch])
-        .find(|[rows, cols]| rows.checked_mul(*cols) == Some(n_patches))
 }
 
 #[cfg(test)]
@@ -84,24 +76,6 @@ mod tests {
         assert_eq!(values[12..14], [16.0, 17.0], "and of the second");
         assert_eq!(patches(&stream(1, 8), 4, [32, 32]).unwrap().dims(), [1, 2, 2, 2]);
         assert_eq!(patches(&stream(1, 4), 0, [32, 32]).unwrap().dims(), [1, 2, 2, 2]);
-    }
-
-    #[test]
-    fn the_grid_follows_from_the_number_of_patches() {
-        let cases = [
-            (256, [128, 128], Some([16, 16])),
-            (225, [240, 240], Some([15, 15])),
-            (196, [224, 224], Some([14, 14])),
-            (15, [40, 26], Some([5, 3])),
-            (15, [26, 40], Some([3, 5])),
-            (4, [1, 4], Some([1, 4])),
-            (255, [128, 128], None),
-            (0, [128, 128], None),
-            (1, [0, 128], None),
-        ];
-        for (n_patches, image, want) in cases {
-            assert_eq!(grid(n_patches, image), want, "{n_patches} of {image:?}");
-        }
     }
 
     #[test]

@@ -123,7 +123,11 @@ pub(crate) fn no_port(ports: &[Port], name: &str, output: bool) -> Error {
     }
 }
 
-/// Index of the output port that a verb calls `name`.
+/// Index of the output port that a verb calls `name`. What a fusion writes between two taps is put by
+/// its one verb.
 pub(crate) fn output_index(ports: &[Port], verb: Verb, name: &str) -> Option<usize> {
-    ports.iter().position(|port| port.output && port.verb == verb && port.name == name)
+    let of = |verb: Verb| {
+        ports.iter().position(|port| port.output && port.verb == verb && port.name == name)
+    };
+    of(verb).or_else(|| of(Verb::Tap).filter(|_| verb == Verb::Run))
 }

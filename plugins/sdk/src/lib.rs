@@ -41,6 +41,7 @@ mod error;
 #[doc(hidden)]
 pub mod export;
 mod glue;
+mod grid;
 mod host;
 mod inputs;
 mod outputs;
@@ -58,6 +59,7 @@ mod values;
 pub mod prelude {
     pub use crate::error::{Error, Result};
     pub use crate::export;
+    pub use crate::grid::patch_grid;
     pub use crate::host::{Host, Level};
     pub use crate::inputs::Inputs;
     pub use crate::outputs::{Outputs, Wanted};

@@ -190,6 +190,7 @@ fn batches(subject: &Subject) -> Result<(), String> {
         .filter(|(index, _)| batched(*index))
         .filter_map(|(_, given)| match given {
             Given::Tensor(tensor) => tensor.dims().first().copied(),
+            Given::Tensors(tensors) => tensors.first()?.dims().first().copied(),
             _ => None,
         })
         .collect();
@@ -207,6 +208,10 @@ fn batches(subject: &Subject) -> Result<(), String> {
         let one = inputs.iter().map(|(index, given)| match given {
             Given::Tensor(tensor) if batched(*index) => {
                 Ok((*index, Given::Tensor(row(tensor, image)?)))
+            }
+            Given::Tensors(tensors) if batched(*index) => {
+                let rows = tensors.iter().map(|tensor| row(tensor, image));
+                Ok((*index, Given::Tensors(rows.collect::<Result<_, String>>()?)))
             }
             other => Ok((*index, other.clone())),
         });

@@ -116,7 +116,7 @@ impl Subject {
     }
 
     fn give(mut self, verb: Verb, port: &str, given: Given) -> Self {
-        let is_it = |one: &Port| !one.output && one.verb == verb && one.name == port;
+        let is_it = |one: &Port| !one.output && self.reads(verb, one) && one.name == port;
         match self.ports.iter().position(is_it) {
             Some(index) => self.given.push((index as u32, given)),
             None => panic!("the component declares no input `{port}` of verb {verb:?}"),
@@ -186,7 +186,7 @@ impl Subject {
     fn of(&self, verb: Verb) -> Vec<(u32, Given)> {
         let mut inputs = Vec::new();
         for (index, port) in self.ports.iter().enumerate() {
-            if port.output || port.verb != verb {
+            if port.output || !self.reads(verb, port) {
                 continue;
             }
             let index = index as u32;
@@ -199,6 +199,11 @@ impl Subject {
             inputs.extend(given);
         }
         inputs
+    }
+
+    /// Whether a verb reads a port. What a fusion reads between two taps comes with its one verb.
+    fn reads(&self, verb: Verb, port: &Port) -> bool {
+        port.verb == verb || (verb == Verb::Run && port.verb == Verb::Tap && self.taps.is_none())
     }
 
     /// Index of a port.

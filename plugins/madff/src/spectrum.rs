@@ -1,0 +1,217 @@
+//! Magnitudes of the discrete Fourier transform of real rows: exact, for any length, by a mixed-radix
+//! Stockham transform that walks 16 rows at once, so that each butterfly is plain vector arithmetic.
+
+/// Rows that are transformed together.
+const LANES: usize = 16;
+
+type Lanes = [f32; LANES];
+
+/// A complex number per row.
+#[derive(Clone, Copy)]
+struct Complex {
+    re: Lanes,
+    im: Lanes,
+}
+
+const ZERO: Complex = Complex { re: [0.0; LANES], im: [0.0; LANES] };
+
+/// One step of the transform: blocks of `radix * rest` become `radix` blocks of `rest`.
+#[derive(Clone, Debug)]
+struct Step {
+    radix: usize,
+    rest: usize,
+    /// `rest x radix` factors: the root of the block's length to the power `k * r`.
+    twiddles: Vec<[f32; 2]>,
+    /// The `radix` roots of one.
+    roots: Vec<[f32; 2]>,
+}
+
+/// The transform of rows of one length.
+#[derive(Clone, Debug)]
+pub struct Spectrum {
+    width: usize,
+    /// Points of the complex transform: half the width if that is whole, as two real numbers then
+    /// make one complex one.
+    n_points: usize,
+    steps: Vec<Step>,
+    /// Roots that take the halves apart; empty for odd widths.
+    unpack: Vec<[f32; 2]>,
+}
+
+impl Spectrum {
+    /// Prepares rows of `width` numbers. Roots are computed in f64.
+    pub fn new(width: usize) -> Self {
+        let is_even = width.is_multiple_of(2);
+        let n_points = if is_even { width / 2 } else { width };
+        let (mut steps, mut rest) = (Vec::new(), n_points);
+        while rest > 1 {
+            let radix = next_radix(rest);
+            let block = rest;
+            rest /= radix;
+            let twiddle = |i: usize| root((i / radix) * (i % radix), block);
+            let twiddles = (0..rest * radix).map(twiddle).collect();
+            let roots = (0..radix).map(|i| root(i, radix)).collect();
+            steps.push(Step { radix, rest, twiddles, roots });
+        }
+        let n_unpack = if is_even { n_points + 1 } else { 0 };
+        Spectrum { width, n_points, steps, unpack: (0..n_unpack).map(|k| root(k, width)).collect() }
+    }
+
+    /// `|FFT|` of each row, not normalised, as `torch.fft.fft(rows).abs()`.
+    /// Shapes: `rows [t, width]` -> `[t, width]`; f32. About 2.5 width log2(width) FLOP a row where the
+    /// width has small factors, and width FLOP more for each unit of a large one.
+    pub fn magnitudes(&self, rows: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; rows.len()];
+        let mut points = vec![ZERO; self.n_points];
+        let mut spare = points.clone();
+        let group = (LANES * self.width).max(1);
+        for (rows, out) in rows.chunks(group).zip(out.chunks_mut(group)) {
+            self.gather(rows, &mut points);
+            let mut stride = 1;
+            for step in &self.steps {
+                step.run(stride, &points, &mut spare);
+                std::mem::swap(&mut points, &mut spare);
+                stride *= step.radix;
+            }
+            self.scatter(&points, out);
+        }
+        out
+    }
+
+    fn gather(&self, rows: &[f32], points: &mut [Complex]) {
+        points.fill(ZERO);
+        for (lane, row) in rows.chunks_exact(self.width).enumerate() {
+            if self.unpack.is_empty() {
+                points.iter_mut().zip(row).for_each(|(point, x)| point.re[lane] = *x);
+                continue;
+            }
+            for (point, pair) in points.iter_mut().zip(row.as_chunks::<2>().0) {
+                point.re[lane] = pair[0];
+                point.im[lane] = pair[1];
+            }
+        }
+    }
+
+    fn scatter(&self, points: &[Complex], out: &mut [f32]) {
+        let n_bins = self.width / 2 + 1;
+        for bin in 0..n_bins.min(self.width) {
+            let value = self.bin(points, bin);
+            let mut magnitudes = [0.0; LANES];
+            for ((magnitude, re), im) in magnitudes.iter_mut().zip(&value.re).zip(&value.im) {
+                *magnitude = (re * re + im * im).sqrt();
+            }
+            // The spectrum of real numbers is its own mirror image.
+            let mirror = if bin == 0 { 0 } else { self.width - bin };
+            for (line, magnitude) in out.chunks_exact_mut(self.width).zip(&magnitudes) {
+                line[bin] = *magnitude;
+                line[mirror] = *magnitude;
+            }
+        }
+    }
+
+    /// The bin of the real transform: even and odd halves, taken apart by symmetry and joined.
+    fn bin(&self, points: &[Complex], bin: usize) -> Complex {
+        let Some([cos, sin]) = self.unpack.get(bin) else { return points[bin] };
+        let one = &points[bin % self.n_points];
+        let other = &points[(self.n_points - bin) % self.n_points];
+        let mut made = ZERO;
+        for lane in 0..LANES {
+            let even = [one.re[lane] + other.re[lane], one.im[lane] - other.im[lane]];
+            let odd = [one.im[lane] + other.im[lane], other.re[lane] - one.re[lane]];
+            made.re[lane] = 0.5 * (even[0] + cos * odd[0] - sin * odd[1]);
+            made.im[lane] = 0.5 * (even[1] + cos * odd[1] + sin * odd[0]);
+        }
+        made
+    }
+}
+
+impl Step {
+    /// One Stockham step, in order and out of place: entry `k + j rest` of each of `stride`
+    /// interleaved blocks is turned into entry `k` of sub-block `r`.
+    fn run(&self, stride: usize, from: &[Complex], to: &mut [Complex]) {
+        let Step { radix, rest, .. } = *self;
+        let mut parts = vec![ZERO; radix];
+        for k in 0..rest {
+            let twiddles = &self.twiddles[k * radix..][..radix];
+            for q in 0..stride {
+                for (j, part) in parts.iter_mut().enumerate() {
+                    *part = from[q + stride * (k + rest * j)];
+                }
+                let into = |r: usize| q + stride * (radix * k + r);
+                match parts.as_slice() {
+                    [a, b] => {
+                        to[into(0)] = add(a, b);
+                        to[into(1)] = times(&subtract(a, b), twiddles[1]);
+                    }
+                    [a, b, c, d] => {
+                        let (sum, difference) = (add(a, c), subtract(a, c));
+                        let (other, turned) = (add(b, d), turn(&subtract(b, d)));
+                        to[into(0)] = add(&sum, &other);
+                        to[into(1)] = times(&add(&difference, &turned), twiddles[1]);
+                        to[into(2)] = times(&subtract(&sum, &other), twiddles[2]);
+                        to[into(3)] = times(&subtract(&difference, &turned), twiddles[3]);
+                    }
+                    parts => {
+                        for (r, twiddle) in twiddles.iter().enumerate() {
+                            to[into(r)] = times(&self.sum(parts, r), *twiddle);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Entry `r` of the transform of a few points, by definition.
+    fn sum(&self, parts: &[Complex], r: usize) -> Complex {
+        let mut sum = ZERO;
+        for (j, part) in parts.iter().enumerate() {
+            sum = add(&sum, &times(part, self.roots[j * r % self.radix]));
+        }
+        sum
+    }
+}
+
+/// 4 where it divides, else the smallest prime factor.
+fn next_radix(n: usize) -> usize {
+    if n.is_multiple_of(4) {
+        return 4;
+    }
+    (2..).take_while(|p| p * p <= n).find(|p| n.is_multiple_of(*p)).unwrap_or(n)
+}
+
+/// `exp(-2 pi i k / n)`.
+fn root(k: usize, n: usize) -> [f32; 2] {
+    let n = n.max(1);
+    let angle = -std::f64::consts::TAU * (k % n) as f64 / n as f64;
+    [angle.cos() as f32, angle.sin() as f32]
+}
+
+#[inline(always)]
+fn add(a: &Complex, b: &Complex) -> Complex {
+    Complex {
+        re: std::array::from_fn(|lane| a.re[lane] + b.re[lane]),
+        im: std::array::from_fn(|lane| a.im[lane] + b.im[lane]),
+    }
+}
+
+#[inline(always)]
+fn subtract(a: &Complex, b: &Complex) -> Complex {
+    Complex {
+        re: std::array::from_fn(|lane| a.re[lane] - b.re[lane]),
+        im: std::array::from_fn(|lane| a.im[lane] - b.im[lane]),
+    }
+}
+
+/// Times `-i`.
+#[inline(always)]
+fn turn(a: &Complex) -> Complex {
+    Complex { re: a.im, im: a.re.map(|x| -x) }
+}
+
+#[inline(always)]
+fn times(a: &Complex, [cos, sin]: [f32; 2]) -> Complex {
+    Complex {
+        re: std::array::from_fn(|lane| a.re[lane] * cos - a.im[lane] * sin),
+        im: std::array::from_fn(|lane| a.re[lane] * sin + a.im[lane] * cos),
+    }
+}
