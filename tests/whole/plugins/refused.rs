@@ -84,7 +84,7 @@ fn a_component_of_a_refused_file() {
             6 | map   = { fusion = "median", parts = "far" }
               |                    ^^^^^^^^
               |
-              = note: there are `harmonic`, `max`, `min-max`, `product`, `resolution-mean`, `sum`, `tap-tokens`, `weighted`
+              = note: there are `harmonic`, `madff`, `max`, `min-max`, `mvfa`, `product`, `projector`, `resolution-mean`, `sum`, `tap-tokens`, `weighted`
               = note: `WORLD/plugins/crash.so` could not be loaded: crashed while loading (signal 6)
               = note: `WORLD/plugins/empty.so` could not be loaded: is not a shared library: it does not start with the ELF mark
               = note: `WORLD/plugins/notes.so` could not be loaded: is not a shared library: it does not start with the ELF mark
