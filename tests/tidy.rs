@@ -55,7 +55,7 @@ fn the_engine_knows_no_tensor_framework_and_no_plugin() {
     assert!(
         !engine
             .iter()
-            .any(|name| ["loupe-clip", "loupe-fusion", "loupe-scorers"].contains(&name.as_str()))
+            .any(|name| ["loupe-clip", "loupe-fusion", "loupe-madff", "loupe-scorers"].contains(&name.as_str()))
     );
 }
 
