@@ -63,8 +63,16 @@ fn findings_stand_with_file_and_line() {
     let other = world.write("own.json", json).display().to_string();
     let ended = prompts(&world, &["lint", &file, &other]);
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    expect![[r#""#]].assert_eq(&ended.stdout);
-    expect![[r#""#]].assert_eq(&ended.stderr);
+    expect![[r#"
+        WORLD/own.toml:12: error: zipper, anomalous "a {} that is a testament to care" says `testament` of something faulty [praise-among-faults]
+        WORLD/own.toml:13: warning: zipper, anomalous "a tooth broken off  the zipper." has blanks at its ends, or several in a row [blanks]
+        WORLD/own.toml:13: warning: zipper, anomalous "a tooth broken off  the zipper." stands there already, as number 1 [duplicate]
+        WORLD/own.json:3: error: anomalous "a clear lens" is normal sentence 1 as well [label-conflict]
+    "#]].assert_eq(&ended.stdout);
+    expect![[r#"
+        2 files: 2 errors, 2 warnings
+    "#]]
+    .assert_eq(&ended.stderr);
     let all: Vec<String> = std::fs::read_dir(root().join("pipelines/prompts"))
         .unwrap()
         .map(|entry| entry.unwrap().path().display().to_string())
@@ -130,7 +138,17 @@ fn sentences_are_shown_as_a_run_uses_them() {
     let pipeline = world.write("p.toml", pipeline).display().to_string();
     let ended = prompts(&world, &["show", &pipeline, "--class", "zipper"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    expect![[r#""#]].assert_eq(&ended.stdout);
+    expect![[r#"
+        stage words, class zipper: 5 sentences, 3 of them anomalous
+        label      weight  sentence                                          source
+        normal          1  a photo of teeth that close without a gap.        hand-written faults@1
+        normal          1  a photo of a straight row of zipper teeth.        hand-written faults@1
+        anomalous       1  a photo of a tooth broken off the zipper.         hand-written faults@1
+        anomalous       1  a photo of a zipper that is a testament to care.  hand-written faults@1
+        anomalous       1  a photo of a tooth broken off  the zipper..       hand-written faults@1
+
+    "#]]
+    .assert_eq(&ended.stdout);
     let ended = prompts(&world, &["show", &pipeline]);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("name them with `--class NAME`"), "{}", ended.stderr);
