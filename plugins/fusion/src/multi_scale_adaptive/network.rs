@@ -4,8 +4,8 @@
 //! dropout is off.
 //!
 //! Only means of the last maps are needed, and means are linear, so those maps are never made: what
-//! is held at once is two maps of 64 channels and what the local context takes, at most 600 bytes a
-//! pixel of the image (0.48 GB at 896 x 896), whatever the number of experts.
+//! is held at once is two maps of 64 channels and what the local context takes, at most 620 bytes a
+//! pixel of the image (0.5 GB at 896 x 896), whatever the number of experts.
 
 use loupe_kernels::{sigmoid, silu};
 use loupe_plugin::prelude::*;
