@@ -96,7 +96,7 @@ impl Tables {
     }
 
     /// The image scores of the other table, where they are recorded.
-    fn scores(&mut self, line: &Line<'_>, what: &str) {
+    fn scores(&self, line: &Line<'_>, what: &str) {
         let bytes = crate::recorded::read(&self.world.path("run/result/plot_results.csv"));
         let text = String::from_utf8(bytes).unwrap();
         let mode = line.modes[0];
