@@ -52,11 +52,9 @@ fn the_engine_knows_no_tensor_framework_and_no_plugin() {
     let engine = &dependencies()["loupe-engine"];
     let frameworks = ["candle-core", "candle-nn", "tch", "ort", "openvino"];
     assert!(!engine.iter().any(|name| frameworks.contains(&name.as_str())), "{engine:?}");
-    assert!(
-        !engine
-            .iter()
-            .any(|name| ["loupe-clip", "loupe-fusion", "loupe-madff", "loupe-scorers"].contains(&name.as_str()))
-    );
+    assert!(!engine.iter().any(|name| {
+        ["loupe-clip", "loupe-fusion", "loupe-madff", "loupe-scorers"].contains(&name.as_str())
+    }));
 }
 
 /// Rust files of the project, with their paths below the root.

@@ -8,6 +8,7 @@
 
 pub mod check;
 pub mod diagnostics;
+mod draft;
 pub mod graph;
 pub mod json_schema;
 pub mod model;

@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::diagnostics::{Diagnostic, listed, nearest};
+pub use super::draft::{Draft, Wire};
 use super::files::{AbsentFile, Names};
 use super::model::{Augment, FitOn};
-use super::reference::{RefText, parse_ref};
+use super::reference::parse_ref;
 use super::schema::Walk;
 use super::sections;
-use super::tree::{At, Entry, Node, Table, Value};
-use crate::plugin::info::{Catalog, Facts, Kind, Port, Verb};
+use super::tree::{Entry, Node, Table, Value};
+use crate::plugin::info::{Catalog, Kind};
 
 /// Keys that say what a stage is.
 pub const KIND_KEYS: [&str; 7] =
@@ -27,81 +28,6 @@ const SOURCES: [(&str, FitOn); 5] = [
     ("test-labels", FitOn::TestLabels),
 ];
 
-/// A stage as read, before names are resolved.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    pub name: String,
-    pub at: At,
-    /// `encoder`, ..., `pool`; empty if unknown.
-    pub kind: &'static str,
-    pub kind_at: At,
-    pub component: String,
-    pub ports: Vec<Port>,
-    pub config: Map<String, Json>,
-    pub files: Vec<String>,
-    pub wires: Vec<Wire>,
-    pub fit_on: Option<(FitOn, At)>,
-    pub augment: Option<(Augment, At)>,
-    pub state: Option<PathBuf>,
-    pub fits: bool,
-    pub embed_with: Option<(String, At)>,
-    pub taps: Option<(String, At)>,
-    pub tap_list: Option<(Vec<u32>, At)>,
-    pub offers_taps: bool,
-    pub encodes_text: bool,
-    pub batch_invariant: bool,
-    pub facts: Facts,
-    /// It has an error of its own: what follows from that is not reported.
-    pub broken: bool,
-}
-
-/// The values wired to the ports of one name.
-#[derive(Clone, Debug)]
-pub struct Wire {
-    pub key: String,
-    pub refs: Vec<RefText>,
-}
-
-impl Draft {
-    /// `` stage `differs` ``
-    pub fn called(&self) -> String {
-        format!("stage `{}`", self.name)
-    }
-
-    pub fn plugin_kind(&self) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.key() == self.kind)
-    }
-
-    /// Ports that the user wires: those of a class name and of a tap are the engine's to fill.
-    pub fn wired_ports(&self) -> impl Iterator<Item = &Port> {
-        let is_prompts = self.kind == "prompts";
-        self.ports.iter().filter(move |port| {
-            !port.output
-                && matches!(port.verb, Verb::Run | Verb::Fit)
-                && !(is_prompts && port.name == "class")
-        })
-    }
-
-    /// Ports whose values other stages may read. What a tap puts is a value only of a fusion that
-    /// stands on taps.
-    pub fn outputs(&self) -> impl Iterator<Item = &Port> {
-        let on_taps = self.taps.is_some();
-        self.ports.iter().filter(move |port| {
-            port.output && (port.verb == Verb::Run || (on_taps && port.verb == Verb::Tap))
-        })
-    }
-
-    /// Where a fusion reads what flows between two taps.
-    pub fn stream(&self) -> Option<&Port> {
-        let mut ports = self.ports.iter().filter(|_| self.kind == "fusion");
-        ports.find(|port| port.name == "stream" && port.verb == Verb::Tap && !port.output)
-    }
-
-    pub fn wire(&self, key: &str) -> Option<&Wire> {
-        self.wires.iter().find(|wire| wire.key == key)
-    }
-}
-
 /// What reading a stage needs to know of the world.
 pub struct Reader<'a> {
     pub catalog: &'a dyn Catalog,
@@ -116,7 +42,7 @@ pub struct Reader<'a> {
 
 impl Reader<'_> {
     pub fn stage(&mut self, entry: &Entry) -> Draft {
-        let mut draft = blank(entry);
+        let mut draft = Draft::blank(entry);
         let before = self.found.len();
         match &entry.node.value {
             Value::Table(table) => self.fill(&mut draft, table),
@@ -376,32 +302,6 @@ impl Reader<'_> {
 
 fn article(kind: Kind) -> String {
     if kind == Kind::Encoder { format!("an {kind}") } else { format!("a {kind}") }
-}
-
-fn blank(entry: &Entry) -> Draft {
-    Draft {
-        name: entry.key.clone(),
-        at: entry.key_at,
-        kind: "",
-        kind_at: entry.key_at,
-        component: String::new(),
-        ports: Vec::new(),
-        config: Map::new(),
-        files: Vec::new(),
-        wires: Vec::new(),
-        fit_on: None,
-        augment: None,
-        state: None,
-        fits: false,
-        embed_with: None,
-        taps: None,
-        tap_list: None,
-        offers_taps: false,
-        encodes_text: false,
-        batch_invariant: true,
-        facts: Facts::default(),
-        broken: false,
-    }
 }
 
 fn augment(node: &Node) -> Option<Augment> {

@@ -25,18 +25,18 @@ const LEARNS: &str = "examples = [\"vision\", \"other\"], mask = \"painted@48\",
 #[test]
 fn a_gate_learns_for_each_class_and_its_state_is_a_file() {
     let world = world();
-    world.write("r.toml", &gated(LEARNS));
+    world.write("r.toml", gated(LEARNS));
     ran(&world, "first", &[]);
     let first = scores(&world.path("first"));
     for class in super::CLASSES {
-        assert!(world.path(&format!("learned/{class}.safetensors")).is_file(), "{class}");
+        assert!(world.path(format!("learned/{class}.safetensors")).is_file(), "{class}");
     }
     // Nothing is learned twice: all is in the cache, and gives the same.
     let ended = ran(&world, "again", &[]);
     assert!(ended.stderr.contains("(12 images, 12 from cache)"), "{}", ended.stderr);
     assert_eq!(scores(&world.path("again")), first);
     // Other paint, other weights.
-    world.write("r.toml", &gated(&LEARNS.replace("= 12 }", "= 12, seed = 1 }")));
+    world.write("r.toml", gated(&LEARNS.replace("= 12 }", "= 12, seed = 1 }")));
     ran(&world, "repainted", &[]);
     assert_ne!(scores(&world.path("repainted")), first);
 }
@@ -44,9 +44,9 @@ fn a_gate_learns_for_each_class_and_its_state_is_a_file() {
 #[test]
 fn a_state_read_as_weights_gives_what_the_training_gave() {
     let world = world();
-    world.write("r.toml", &gated(LEARNS));
+    world.write("r.toml", gated(LEARNS));
     ran(&world, "first", &["--set", "data.classes=[\"woven\"]"]);
-    world.write("r.toml", &gated("weights = \"learned/woven.safetensors\""));
+    world.write("r.toml", gated("weights = \"learned/woven.safetensors\""));
     ran(&world, "read", &["--set", "data.classes=[\"woven\"]"]);
     assert_eq!(scores(&world.path("read")), scores(&world.path("first")));
     world.write("learned/woven.safetensors", "nothing");
@@ -73,15 +73,15 @@ fn the_adaptive_fusion_shifts_references_and_queries_alike() {
     };
     ran(&world, "plain", &[]);
     let plain = scores(&world.path("plain"));
-    world.write("r.toml", &with("mode = \"off\""));
+    world.write("r.toml", with("mode = \"off\""));
     ran(&world, "off", &[]);
     assert_eq!(scores(&world.path("off")), plain);
     for keys in ["mode = \"exact\"", "mode = \"surrogate\", draw = \"image\""] {
-        world.write("r.toml", &with(keys));
+        world.write("r.toml", with(keys));
         ran(&world, "changed", &[]);
         assert_ne!(scores(&world.path("changed")), plain, "{keys}");
     }
-    world.write("r.toml", &with("mode = \"trained\""));
+    world.write("r.toml", with("mode = \"trained\""));
     let ended = run(&world, "untrained", &[]);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("mode `trained` has learned nothing"), "{}", ended.stderr);
