@@ -30,7 +30,7 @@ const KNOWN: &[Known] = &[
     flag("save-segmentation", "false"),
 ];
 
-const LEFT_OUT: &str = "CLIP-LMFA adds a random vector to all tokens; this leaves it out";
+const LEFT_OUT: &str = "CLIP-LMFA adds a random vector to all tokens; this leaves it out, `clip-lmfa-adaptive.toml` has it";
 const MODES: [&str; 4] = ["none", "language", "vision", "both"];
 pub(super) const FEATURES: [&str; 2] = ["clip", "gem"];
 
