@@ -164,10 +164,13 @@ fn all_components() {
             scorer   nearest                      1  loupe-scorers 0.1.0  distance of each patch to its k-th nearest in a bank of reference patches
             fusion   harmonic                     1  loupe-fusion 0.1.0   Harmonic mean of scores that are 0 or more
             fusion   learned-gate                 1  loupe-fusion 0.1.0   branches summed by weights that a learned gate gives each image
+            fusion   madff                        1  loupe-madff 0.1.0    gated bottleneck adapters on an encoder's taps (ClipMPCAD)
             fusion   max                          1  loupe-fusion 0.1.0   Maximum of parts of one shape, each times its gain
             fusion   min-max                      1  loupe-fusion 0.1.0   scores scaled to 0..=1 by the range of a fit
             fusion   multi-scale-adaptive         1  loupe-fusion 0.1.0   tokens plus a vector that a network makes of the image
+            fusion   mvfa                         1  loupe-madff 0.1.0    bottleneck adapters on an encoder's taps (MVFA-AD)
             fusion   product                      1  loupe-fusion 0.1.0   Multiplies parts of one shape, after adding an offset to each
+            fusion   projector                    1  loupe-madff 0.1.0    projections of an encoder's taps that feed nothing back
             fusion   resolution-mean              1  loupe-fusion 0.1.0   mean of maps of several sizes on the finest grid
             fusion   sum                          1  loupe-fusion 0.1.0   sum of parts of one shape
             fusion   tap-tokens                   1  loupe-fusion 0.1.0   The patches at each tap of an encoder, which runs on unchanged

@@ -84,7 +84,7 @@ fn a_component_of_a_refused_file() {
             6 | map   = { fusion = "median", parts = "far" }
               |                    ^^^^^^^^
               |
-              = note: there are `harmonic`, `learned-gate`, `max`, `min-max`, `multi-scale-adaptive`, `product`, `resolution-mean`, `sum`, `tap-tokens`, `weighted`
+              = note: there are `harmonic`, `learned-gate`, `madff`, `max`, `min-max`, `multi-scale-adaptive`, `mvfa`, `product`, `projector`, `resolution-mean`, `sum`, `tap-tokens`, `weighted`
               = note: `WORLD/plugins/crash.so` could not be loaded: crashed while loading (signal 6)
               = note: `WORLD/plugins/empty.so` could not be loaded: is not a shared library: it does not start with the ELF mark
               = note: `WORLD/plugins/notes.so` could not be loaded: is not a shared library: it does not start with the ELF mark
@@ -94,6 +94,7 @@ fn a_component_of_a_refused_file() {
 
             1 error
             error: a component is missing, and 6 plugin files could not be loaded; `loupe inspect --why-not` says why
+        "#]-why-not` says why
         "#]].assert_eq(&without_sizes(&ended.stderr));
     }
 }
