@@ -94,7 +94,6 @@ fn a_component_of_a_refused_file() {
 
             1 error
             error: a component is missing, and 6 plugin files could not be loaded; `loupe inspect --why-not` says why
-        "#]-why-not` says why
         "#]].assert_eq(&without_sizes(&ended.stderr));
     }
 }
