@@ -1,9 +1,8 @@
 //! Rows times the transpose of a weight matrix, added to what is there: a linear layer, or a
 //! convolution over rows that were gathered before.
 
-use gemm::Parallelism;
-
 use crate::error::KernelError;
+use crate::matmul::{Matrix, product};
 
 /// `out += rows * weights^T`; start `out` with the bias. One thread: the caller cuts `rows`.
 /// Shapes: `rows [m,width]`, `weights [n,width]` (as PyTorch keeps a linear layer), `out [m,n]`; f32,
@@ -14,33 +13,9 @@ pub fn add_dense(
     width: usize,
     out: &mut [f32],
 ) -> Result<(), KernelError> {
-    let [n_rows, n_out] = sizes(rows, weights, width, out.len())?;
-    let (width_stride, out_stride) = (width as isize, n_out as isize);
-    // SAFETY: the three pointers are the starts of slices whose lengths `sizes` found to be rows x
-    // columns of the strides passed; `out` is borrowed mutably, so it overlaps neither input.
-    unsafe {
-        gemm::gemm(
-            n_rows,
-            n_out,
-            width,
-            out.as_mut_ptr(),
-            1,
-            out_stride,
-            true,
-            rows.as_ptr(),
-            1,
-            width_stride,
-            weights.as_ptr(),
-            width_stride,
-            1,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
+    sizes(rows, weights, width, out.len())?;
+    let weights = Matrix::of_rows(weights, width).transposed();
+    product(Matrix::of_rows(rows, width), weights, true, out);
     Ok(())
 }
 

@@ -26,6 +26,13 @@ impl<'a> Matrix<'a> {
         Ok(Matrix { values, rows, columns, row_stride: columns, column_stride: 1 })
     }
 
+    /// As many whole rows of `columns` values as there are.
+    pub(crate) fn of_rows(values: &'a [f32], columns: usize) -> Self {
+        let rows = values.len().checked_div(columns).unwrap_or(0);
+        let values = &values[..rows * columns];
+        Matrix { values, rows, columns, row_stride: columns, column_stride: 1 }
+    }
+
     /// The transpose, of the same values.
     pub fn transposed(self) -> Self {
         Matrix {
@@ -43,12 +50,20 @@ impl<'a> Matrix<'a> {
 /// n, k and m alone. Errors: `Shape`.
 pub fn matmul(a: Matrix, b: Matrix, out: &mut [f32]) -> Result<(), KernelError> {
     check(a, b, out.len())?;
+    product(a, b, false, out);
+    Ok(())
+}
+
+/// `out = a * b`, or `out += a * b` where it `adds`: every product of this crate is made here. The
+/// caller has found the shapes to fit.
+pub(crate) fn product(a: Matrix, b: Matrix, adds: bool, out: &mut [f32]) {
+    assert!(a.columns == b.rows && out.len() == a.rows * b.columns);
     if out.is_empty() {
-        return Ok(());
+        return;
     }
     let stride = |stride: usize| stride as isize;
     // SAFETY: `Matrix` holds as many values as rows x columns at its strides, whichever way it is
-    // turned, and `check` found `out` to be `a.rows x b.columns`; `out` is borrowed mutably, so it
+    // turned, and `out` was found above to be `a.rows x b.columns`; it is borrowed mutably, so it
     // overlaps neither input.
     unsafe {
         gemm::gemm(
@@ -58,14 +73,14 @@ pub fn matmul(a: Matrix, b: Matrix, out: &mut [f32]) -> Result<(), KernelError> 
             out.as_mut_ptr(),
             1,
             stride(b.columns),
-            false,
+            adds,
             a.values.as_ptr(),
             stride(a.column_stride),
             stride(a.row_stride),
             b.values.as_ptr(),
             stride(b.column_stride),
             stride(b.row_stride),
-            0.0,
+            if adds { 1.0 } else { 0.0 },
             1.0,
             false,
             false,
@@ -73,7 +88,6 @@ pub fn matmul(a: Matrix, b: Matrix, out: &mut [f32]) -> Result<(), KernelError> 
             Parallelism::None,
         );
     }
-    Ok(())
 }
 
 /// The same by definition, summed in f64.

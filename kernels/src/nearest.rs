@@ -1,8 +1,7 @@
 //! Similarity of each query row to its k-th nearest bank row, without a query x bank matrix.
 
-use gemm::Parallelism;
-
 use crate::error::{KernelError, check_finite};
+use crate::matmul::{Matrix, product};
 use crate::parallel::{ParallelFor, for_each_chunk};
 
 /// Query rows of a tile: one unit of parallel work. A short last tile is filled up with zero rows,
@@ -46,7 +45,8 @@ pub fn nearest_cosine(
             let n_tile = BANK_TILE.min(n_rows - start);
             let bank = bank_tile(rows, start * width, n_tile * width, &mut joined);
             let products = &mut products[..QUERY_TILE * n_tile];
-            cosines(part, bank, width, products);
+            let bank = Matrix::of_rows(bank, width).transposed();
+            product(Matrix::of_rows(part, width), bank, false, products);
             for (best, line) in best.chunks_exact_mut(kth).zip(products.chunks_exact(n_tile)) {
                 keep_largest(best, line);
             }
@@ -123,40 +123,6 @@ fn bank_tile<'a>(
         joined.extend_from_slice(&slab[from..to]);
     }
     joined
-}
-
-/// `products [QUERY_TILE, n]` = `query [QUERY_TILE, width]` times the transpose of `bank [n,
-/// width]`.
-fn cosines(query: &[f32], bank: &[f32], width: usize, products: &mut [f32]) {
-    let n = bank.len() / width;
-    assert!(query.len() == QUERY_TILE * width && products.len() == QUERY_TILE * n);
-    let (n_stride, width_stride) = (n as isize, width as isize);
-    // SAFETY: the three pointers are the starts of slices whose lengths were checked above to be
-    // rows x columns of the strides passed; `products` is borrowed mutably, so it overlaps neither
-    // input.
-    unsafe {
-        gemm::gemm(
-            QUERY_TILE,
-            n,
-            width,
-            products.as_mut_ptr(),
-            1,
-            n_stride,
-            false,
-            query.as_ptr(),
-            1,
-            width_stride,
-            bank.as_ptr(),
-            width_stride,
-            1,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
 }
 
 /// `best` holds the largest values so far in falling order; `line` brings more.

@@ -145,17 +145,19 @@ impl Loader {
         }
     }
 
+    /// The one thread of components that are created to be asked, and not to run.
+    pub fn quiet_pool(&self) -> Result<Arc<rayon::ThreadPool>, String> {
+        if let Some(pool) = self.pool.get() {
+            return Ok(Arc::clone(pool));
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        let pool = Arc::new(pool.map_err(|error| error.to_string())?);
+        Ok(Arc::clone(self.pool.get_or_init(|| pool)))
+    }
+
     /// Services while a config is judged: its own files can be opened, nothing is said.
     fn quiet_host(&self, info: &ComponentInfo, config: &Json) -> Result<StageHost, String> {
-        let pool = match self.pool.get() {
-            Some(pool) => Arc::clone(pool),
-            None => {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-                let pool = Arc::new(pool.map_err(|error| error.to_string())?);
-                Arc::clone(self.pool.get_or_init(|| pool))
-            }
-        };
-        let files = files_of(&info.schema, config);
+        let (pool, files) = (self.quiet_pool()?, files_of(&info.schema, config));
         Ok(StageHost::new(&info.name, 0, files, pool, Arc::new(AtomicBool::new(false))))
     }
 }

@@ -6,6 +6,7 @@
 use loupe_plugin::prelude::*;
 use serde::Deserialize;
 
+use crate::learning::{Adam, logistic_loss, sigmoid64, softmax};
 use crate::masks::{DAMAGED, onto_grid};
 
 /// Branches weighed by a gate that saw defects.
@@ -144,10 +145,7 @@ impl Image {
             row.iter().zip(weights).map(|(x, weight)| x * weight).sum()
         };
         let logits: Vec<f64> = self.rows.iter().zip(values.chunks_exact(ROW)).map(dot).collect();
-        let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let powers: Vec<f64> = logits.iter().map(|logit| (logit - most).exp()).collect();
-        let total: f64 = powers.iter().sum();
-        powers.into_iter().map(|power| power / total).collect()
+        softmax(&logits)
     }
 
     fn weighed(&self, shares: &[f64]) -> Vec<f64> {
@@ -246,16 +244,10 @@ fn learn(session: &[Pushed], config: &Config) -> Result<Gate> {
         .collect();
     let mut values = vec![0.0; n_parts * ROW];
     values.extend([1.0, -2.0]);
-    let mut running = vec![[0.0; 2]; values.len()];
-    for step in 1..=config.epochs as i32 {
+    let mut adam = Adam::new(values.len(), config.learning_rate, 0.0);
+    for _ in 0..config.epochs {
         let (_, gradient) = loss(&values, &images, config.decay)?;
-        for ((value, g), [first, second]) in values.iter_mut().zip(gradient).zip(&mut running) {
-            *first = 0.9 * *first + 0.1 * g;
-            *second = 0.999 * *second + 0.001 * g * g;
-            let (mean, square) =
-                (*first / (1.0 - 0.9_f64.powi(step)), *second / (1.0 - 0.999_f64.powi(step)));
-            *value -= config.learning_rate * mean / (square.sqrt() + 1e-8);
-        }
+        adam.step(&mut values, &gradient);
     }
     Ok(Gate { ranges, values })
 }
@@ -285,8 +277,8 @@ fn loss(values: &[f64], images: &[(Image, &[f32])], decay: f64) -> Result<(f64, 
                 _ => continue,
             };
             let logit = factor * sum + summand;
-            total += weight * (logit.max(0.0) + (-logit.abs()).exp().ln_1p() - label * logit);
-            let error = weight * (1.0 / (1.0 + (-logit).exp()) - label);
+            total += weight * logistic_loss(logit, label);
+            let error = weight * (sigmoid64(logit) - label);
             gradient[n_rows] += error * sum;
             gradient[n_rows + 1] += error;
             for (g, scores) in by_share.iter_mut().zip(&image.scores) {

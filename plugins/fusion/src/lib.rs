@@ -4,6 +4,7 @@
 
 mod harmonic;
 mod learned_gate;
+mod learning;
 mod masks;
 mod max;
 mod min_max;

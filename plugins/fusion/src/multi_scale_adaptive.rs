@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use loupe_plugin::prelude::*;
 use serde::Deserialize;
 
+use crate::learning::sigmoid64;
 use network::Network;
 use train::{Example, Keys};
 use weights::{Random, Sizes, Weights};
@@ -308,7 +309,7 @@ fn surrogate(seed: u64, width: usize) -> Vec<f32> {
     let mean = draws.iter().sum::<f64>() / width as f64;
     let var = draws.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / width as f64;
     let standard = draws.iter().map(|x| (x - mean) / (var + layers::EPS).sqrt());
-    standard.map(|x| (x * layers::sigmoid64(x)) as f32).collect()
+    standard.map(|x| (x * sigmoid64(x)) as f32).collect()
 }
 
 /// What a training was shown.

@@ -1,14 +1,13 @@
 //! `loupe prompts generate`: the only command beside `weights fetch` that uses the network.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use serde_json::{Value as Json, json};
 
-use super::classes::classes;
+use super::Asked;
 use crate::cli::text::{columns, count, printable};
-use crate::cli::{Common, Exit, Format, Outcome, parse_set, print, print_json, setup};
+use crate::cli::{Common, Exit, Format, Outcome, print, print_json, setup};
 use crate::pipeline::model::{Component, Pipeline};
 use crate::plugin::Loader;
 use crate::plugin::info::Kind;
@@ -29,14 +28,8 @@ The pipeline says what is asked: a stage `llm`, or a source of `hybrid`, names a
 template and a count. Each answer is in its cache before the next question is sent; run the command
 again, and it asks for what is still missing. Exit code 4: some sentences could not be had.")]
 pub(crate) struct Arguments {
-    /// The pipeline, a TOML file
-    pipeline: PathBuf,
-    /// Only these classes; without it all of the pipeline's data set
-    #[arg(long = "class", value_name = "NAME")]
-    classes: Vec<String>,
-    /// Change a key of the pipeline, such as stages.words.count=32
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
-    sets: Vec<(String, String)>,
+    #[command(flatten)]
+    asked: Asked,
     /// Ask this model in the place of the pipeline's
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
@@ -84,8 +77,7 @@ fn prices(text: &str) -> Result<Prices, String> {
 
 pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     let loader = setup::loader(common);
-    let pipeline = setup::checked_for_prompts(&arguments.pipeline, &arguments.sets, &loader, true)?;
-    let classes = classes(&pipeline, &arguments.classes)?;
+    let (pipeline, classes) = arguments.asked.read(&loader, true)?;
     let jobs = prompts::jobs(&loader, &pipeline, &classes, arguments.model.as_deref())?;
     if jobs.is_empty() {
         eprintln!("note: {}", nothing(&pipeline, &loader));

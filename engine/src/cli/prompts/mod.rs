@@ -5,9 +5,14 @@ mod files;
 mod generate;
 mod show;
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
-use super::{Common, Outcome};
+use super::{Common, Exit, Outcome, parse_set, setup};
+use crate::pipeline::model::Pipeline;
+use crate::plugin::Loader;
+use crate::prompts::Names;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -27,6 +32,28 @@ enum Action {
     Lint(files::LintArguments),
     /// Write the sentences of other files into a prompt cache
     Import(files::ImportArguments),
+}
+
+/// A pipeline, and those of its classes that are meant.
+#[derive(Debug, clap::Args)]
+struct Asked {
+    /// The pipeline, a TOML file
+    pipeline: PathBuf,
+    /// Only these classes; without it all of the pipeline's data set
+    #[arg(long = "class", value_name = "NAME")]
+    classes: Vec<String>,
+    /// Change a key of the pipeline, such as stages.words.count=32
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
+    sets: Vec<(String, String)>,
+}
+
+impl Asked {
+    /// `fills`: the pipeline's prompt caches need not be here.
+    fn read(&self, loader: &Loader, fills: bool) -> Result<(Pipeline, Vec<Names>), Exit> {
+        let pipeline = setup::checked_for_prompts(&self.pipeline, &self.sets, loader, fills)?;
+        let classes = classes::classes(&pipeline, &self.classes)?;
+        Ok((pipeline, classes))
+    }
 }
 
 pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {

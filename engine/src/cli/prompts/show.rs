@@ -1,13 +1,12 @@
 //! `loupe prompts show`: what the prompt generators of a pipeline say about its classes.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::classes::classes;
+use super::Asked;
 use crate::cli::text::{columns, count, printable};
-use crate::cli::{Common, Format, Outcome, parse_set, print, print_json, setup};
+use crate::cli::{Common, Format, Outcome, print, print_json, setup};
 use crate::pipeline::model::{Component, Pipeline, Stage};
 use crate::plugin::info::Kind;
 use crate::plugin::{Instance, Loader, Sentence, StageHost};
@@ -19,21 +18,13 @@ Examples:
   loupe prompts show pipelines/language-only.toml --class bottle
   loupe prompts show p.toml --set stages.words.template=\"findings@1\" --format json")]
 pub(crate) struct Arguments {
-    /// The pipeline, a TOML file
-    pipeline: PathBuf,
-    /// Only these classes; without it all of the pipeline's data set
-    #[arg(long = "class", value_name = "NAME")]
-    classes: Vec<String>,
-    /// Change a key of the pipeline
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
-    sets: Vec<(String, String)>,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     let loader = setup::loader(common);
-    let pipeline =
-        setup::checked_for_prompts(&arguments.pipeline, &arguments.sets, &loader, false)?;
-    let classes = classes(&pipeline, &arguments.classes)?;
+    let (pipeline, classes) = arguments.asked.read(&loader, false)?;
     let mut entries = Vec::new();
     for stage in &pipeline.stages {
         let Component::Plugin { kind: Kind::Prompts, name } = &stage.component else { continue };
@@ -55,10 +46,9 @@ fn instance(
     stage: &Stage,
     component: &str,
 ) -> Result<Instance, RunError> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-    let pool = pool.map_err(|error| RunError::Threads { message: error.to_string() })?;
+    let pool = loader.quiet_pool().map_err(|message| RunError::Threads { message })?;
     let (seed, files) = (pipeline.run.seed, stage.opened_files());
-    let host = StageHost::new(&stage.name, seed, files, Arc::new(pool), Arc::default());
+    let host = StageHost::new(&stage.name, seed, files, pool, Arc::default());
     let config = Json::Object(stage.config.clone());
     Ok(loader.create(Kind::Prompts, component, &config, Arc::new(host))?)
 }

@@ -6,9 +6,10 @@
 use loupe_kernels::{add_dense, silu};
 use loupe_plugin::prelude::*;
 
-use super::layers::{Dense, Depthwise, Map, Moments, Norm, Pooled, TILE, each_chunk, sigmoid64};
+use super::layers::{Dense, Depthwise, Map, Moments, Norm, Pooled, TILE, each_chunk};
 use super::network::{dense, norm};
 use super::weights::{INNER, Weights};
+use crate::learning::sigmoid64;
 
 const WIDE: usize = 4 * INNER;
 

@@ -292,14 +292,3 @@ impl Pooled {
         }
     }
 }
-
-pub(super) fn sigmoid64(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
-}
-
-pub(super) fn softmax(logits: &[f64]) -> Vec<f64> {
-    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = logits.iter().map(|logit| (logit - largest).exp()).collect();
-    let total: f64 = powers.iter().sum();
-    powers.into_iter().map(|power| power / total).collect()
-}

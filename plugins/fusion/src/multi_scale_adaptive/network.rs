@@ -11,10 +11,9 @@ use loupe_kernels::{sigmoid, silu};
 use loupe_plugin::prelude::*;
 
 use super::experts::{Covariance, Expert};
-use super::layers::{
-    Dense, EPS, Map, Norm, Pooled, TILE, each_chunk, halve, relu, sigmoid64, softmax,
-};
+use super::layers::{Dense, EPS, Map, Norm, Pooled, TILE, each_chunk, halve, relu};
 use super::weights::{INNER, Weights};
+use crate::learning::{sigmoid64, softmax};
 
 pub(super) struct Network {
     /// Batch norms by the image's own statistics, as the original runs them; else by those of

@@ -5,13 +5,12 @@
 
 use loupe_plugin::prelude::*;
 
-use super::layers::sigmoid64;
 use super::network::Head;
+use crate::learning::{Adam, logistic_loss, sigmoid64};
 use crate::masks::DAMAGED;
 
 /// Most patches of an image that are looked at: half of them damaged where there are as many.
 const MOST_PATCHES: usize = 256;
-const DECAY: [f64; 2] = [0.9, 0.999];
 const WEIGHT_DECAY: f64 = 1e-2;
 
 pub(super) struct Keys {
@@ -119,18 +118,11 @@ pub(super) fn fit(
     let mut values: Vec<f64> = head.project.weights.iter().map(|x| f64::from(*x)).collect();
     values.resize(width * n_in + 3 * width, 0.0);
     let mut rows = Rows { width, n_in, values };
-    let mut moments = vec![[0.0; 2]; rows.values.len()];
-    for step in 1..=keys.epochs {
+    let mut adam = Adam::new(rows.values.len(), keys.learning_rate, WEIGHT_DECAY);
+    for _ in 0..keys.epochs {
         host.stop_if_cancelled()?;
         let (_, gradient) = loss(host, &rows, &features, examples, direction, keys)?;
-        let correction = [1.0 - DECAY[0].powi(step as i32), 1.0 - DECAY[1].powi(step as i32)];
-        for ((value, g), [first, second]) in rows.values.iter_mut().zip(gradient).zip(&mut moments)
-        {
-            *first = DECAY[0] * *first + (1.0 - DECAY[0]) * g;
-            *second = DECAY[1] * *second + (1.0 - DECAY[1]) * g * g;
-            let move_ = (*first / correction[0]) / ((*second / correction[1]).sqrt() + 1e-8);
-            *value -= keys.learning_rate * (move_ + WEIGHT_DECAY * *value);
-        }
+        adam.step(&mut rows.values, &gradient);
     }
     Ok(folded(head, &rows, &mean, &deviation))
 }
@@ -232,8 +224,7 @@ fn of_example(
         let cosine = dot(&moved, direction) / length;
         let logit = keys.scale * cosine;
         let weight = if *target > 0.5 { weights[1] } else { weights[0] };
-        // log(1 + e^z) - y z, without overflow.
-        loss += weight * (logit.max(0.0) + (-logit.abs()).exp().ln_1p() - target * logit);
+        loss += weight * logistic_loss(logit, *target);
         let error = weight * (sigmoid64(logit) - target) * keys.scale / length;
         for ((g, u), x) in to_vector.iter_mut().zip(direction).zip(&moved) {
             *g += error * (u - cosine * x / length);
