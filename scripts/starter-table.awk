@@ -95,10 +95,12 @@ function tiles(group, row, shots, other) {
 BEGIN {
     split("0 1 4", shots_of, " ")
     metric[1] = "image AUROC"; metric[2] = "pixel AUROC"; metric[3] = "AUPRO@0.3"
-    n_rows = split("zero-shot memory both class-token exchanged nothing random-zero-shot random-memory random-both raw-token-grid raw-24 gabor", rows, " ")
+    n_rows = split("zero-shot memory both memory-tap4 both-tap4 class-token exchanged nothing random-zero-shot random-memory random-both raw-token-grid raw-24 gabor", rows, " ")
     about["zero-shot"] = "words alone"
     about["memory"] = "references alone"
     about["both"] = "both branches"
+    about["memory-tap4"] = "references alone, block 4"
+    about["both-tap4"] = "both branches, references on block 4"
     about["class-token"] = "words alone, image score from the class token"
     about["exchanged"] = "the same, sentences exchanged"
     about["nothing"] = "words alone, sentences about nothing"

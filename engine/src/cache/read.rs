@@ -48,8 +48,7 @@ enum RowEnds {
 
 impl Shard {
     /// Errors: what makes the file unfit; it is never read further then. What HDF5 says about a
-    /// file whose seal is whole is no proof of damage (its file lock may be missing on a network
-    /// file system).
+    /// file whose seal is whole is no proof of damage.
     pub fn open(path: &Path) -> Result<Self, Refusal> {
         let extents = seal::check(&File::open(path)?)?;
         let groups = read_groups(path, &extents)
@@ -112,7 +111,7 @@ impl Part {
 
 /// `None` if something does not fit together.
 fn read_groups(path: &Path, extents: &[Extent]) -> hdf5::Result<Option<Vec<Section>>> {
-    let file = hdf5::File::open(path)?;
+    let file = seal::hdf5_options().open(path)?;
     if number(&file, "complete").ok() != Some(1) {
         return Ok(None);
     }

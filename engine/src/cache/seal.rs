@@ -43,6 +43,15 @@ impl From<io::Error> for Refusal {
     }
 }
 
+/// HDF5's own file locks are off (HDF5 1.10.7 or later): a shard never changes once it has its
+/// name, and the folder has a lock. They would be inherited by a process that another thread is
+/// starting at that moment, outlive the closing of the file, and hide a whole shard.
+pub(super) fn hdf5_options() -> hdf5::file::FileBuilder {
+    let mut options = hdf5::File::with_options();
+    options.with_fapl(|list| list.file_locking(false));
+    options
+}
+
 /// Room for the seal of a file with `n_extents` datasets: HDF5 wants a power of two from 512 on.
 pub(super) fn user_block_bytes(n_extents: usize) -> u64 {
     seal_bytes(n_extents as u64).next_power_of_two().max(512)

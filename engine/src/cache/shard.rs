@@ -145,7 +145,7 @@ fn write_structure(
 ) -> hdf5::Result<Vec<Vec<Extent>>> {
     let n_extents = groups.values().map(|rows| rows.layout.n_parts()).sum();
     let user_block = seal::user_block_bytes(n_extents);
-    let file = hdf5::File::with_options()
+    let file = seal::hdf5_options()
         .with_fcpl(|list| list.userblock(user_block).obj_track_times(false))
         .create(path)?;
     number(&file, "schema", i64::from(SCHEMA))?;

@@ -1,6 +1,7 @@
 //! Several users of one folder, writers that die, disks that are full, and the garbage they leave.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::*;
@@ -44,6 +45,27 @@ fn threads_put_flush_and_get_at_once() {
     cache.flush().unwrap();
     let again = open(&dir);
     assert!((0..120).all(|n| again.get(&key(n)).unwrap() == Some(arrays(n as f32))));
+}
+
+/// A child that is just starting holds a copy of every open file, and with it a lock of the parent.
+#[test]
+fn processes_that_start_meanwhile_hide_no_shard() {
+    let dir = TempDir::new().unwrap();
+    let cache = open(&dir);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                Command::new("true").status().unwrap();
+            }
+        });
+        for n in 0..60 {
+            cache.put(&meta("v"), key(n), arrays(n as f32), Dtype::F32).unwrap();
+            cache.flush().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(cache.take_warnings(), Vec::<String>::new());
 }
 
 #[test]
