@@ -30,7 +30,7 @@ pub use fit::state_file;
 pub use keys::{file_digest, hex, numerics};
 pub use source::{ClassImages, Image, MaskedImage};
 pub use text::sentences;
-pub use training::{Pass, Tokens, Trainee};
+pub use training::{Pass, Start, Tokens, Trainee, Walk};
 
 use crate::cache::CacheError;
 use crate::files::WriteError;

@@ -20,7 +20,9 @@ use crate::image::ImageError;
 use crate::pipeline::TOKENS;
 use crate::pipeline::model::{HeadLosses, Loss, Train};
 use crate::plugin::{Tensor, Value};
-use crate::run::{ClassImages, ClassRun, Engine, RunError, Tokens, Trainee, state_file};
+use crate::run::{
+    ClassImages, ClassRun, Engine, RunError, Start, Tokens, Trainee, Walk, state_file,
+};
 use checkpoint::{Checkpoint, Position};
 
 #[derive(Debug, Error)]
@@ -105,14 +107,14 @@ pub fn train_class(
     let folder = stage.state.as_deref().ok_or_else(|| nothing("`state` names no folder"))?;
     let class = run.class().clone();
     let text = text_pair(&mut run, train)?;
-    let outputs: Vec<String> =
-        train.losses.iter().map(|losses| format!("{}{TOKENS}", losses.head)).collect();
-    let mut trainee = Trainee::new(&mut run, train.stage, &outputs)?;
+    let heads: Vec<&str> = train.losses.iter().map(|losses| losses.head.as_str()).collect();
+    let mut trainee = Trainee::new(&mut run, train.stage, &heads)?;
     let all = samples(&class, train.augment.as_ref(), trainee.size(), mask_above)?;
     let first = all.first().ok_or_else(|| {
         nothing("the class has no references; set `shots` and `anomalous` under `references`")
     })?;
-    let mut learned = Learned::new(trainee.parameters(&first.image)?)?;
+    let start = trainee.start(&first.image)?;
+    let mut learned = Learned::new(trainee.walk.parameters(&start)?)?;
     let file = state_file(folder, &class.name);
     let key = checkpoint::key(engine, train, &all);
     let mut at = Position::default();
@@ -127,7 +129,10 @@ pub fn train_class(
                 side.save(&learned, &at)?;
                 return Err(error.into());
             }
-            let losses = one_step(&mut trainee, &mut learned, train, &text, &all[*idx])?;
+            let sample = &all[*idx];
+            let start = trainee.start(&sample.image)?;
+            let target = sample.target(trainee.size());
+            let losses = learn(&trainee.walk, start, &mut learned, train, &text, &target)?;
             at.add(&losses);
             watch.step(at.epochs.len() * all.len() + at.step, at.last());
             if options.save_every > 0 && at.step % options.save_every == 0 {
@@ -159,20 +164,20 @@ fn text_pair(run: &mut ClassRun<'_>, train: &Train) -> Result<TextPair, TrainErr
     TextPair::new(embeddings.data(), width, &kinds).ok_or_else(nothing)
 }
 
-/// The parts of a step's loss by head, taps summed.
-type StepLosses = Vec<(String, f64)>;
+/// The parts of a step's loss by head, taps summed: `seg focal`.
+pub type StepLosses = Vec<(String, f64)>;
 
-/// Forward, losses, backward, and one step of the optimiser for the heads that have a loss here.
-fn one_step(
-    trainee: &mut Trainee<'_, '_>,
+/// Forward, losses, backward, and one step of the optimiser for the heads that have a loss here. Gives
+/// the parts of the loss by head, taps summed. Errors: those of the components and of the parameters.
+pub fn learn(
+    walk: &Walk,
+    start: Start,
     learned: &mut Learned,
     train: &Train,
     text: &TextPair,
-    sample: &Sample,
+    target: &Target<'_>,
 ) -> Result<StepLosses, TrainError> {
-    let target =
-        Target { anomalous: sample.anomalous, mask: sample.mask.as_deref(), size: trainee.size() };
-    let pass = trainee.forward(&sample.image, &learned.state)?;
+    let pass = walk.forward(start, &learned.state)?;
     let mut parts: StepLosses = Vec::new();
     let mut cotangents = Vec::with_capacity(pass.tokens.len());
     for of_tap in &pass.tokens {
@@ -182,7 +187,7 @@ fn one_step(
             let Some(tokens) = of_tap.iter().find(|tokens| tokens.output == output) else {
                 continue;
             };
-            let found = one_head(&tokens.tensor, losses, train, text, &target)?;
+            let found = one_head(&tokens.tensor, losses, train, text, target)?;
             for (part, loss) in &found.parts {
                 add(&mut parts, &losses.head, *part, *loss);
             }
@@ -196,7 +201,7 @@ fn one_step(
     }
     let gradients = pass.backward(cotangents)?;
     let with_loss = |head: &str| parts.iter().any(|(name, _)| name.split(' ').next() == Some(head));
-    let idle: Vec<String> = trainee
+    let idle: Vec<String> = walk
         .heads()
         .into_iter()
         .filter(|head| !with_loss(head))
