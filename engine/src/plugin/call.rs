@@ -18,7 +18,7 @@ use super::info::{ComponentInfo, Facts, Kind, Verb};
 use super::lend::{self, Lent};
 use super::raw::{empty_error, lend_str, message_of};
 use super::sink::{Collector, Found, bit};
-use super::value::{Sentence, Tensor, Value};
+use super::value::{Sentence, State, Tensor, Value};
 
 /// A component made with a config. Calls of one that is not thread-safe wait for each other.
 pub struct Instance {
@@ -147,7 +147,7 @@ pub(super) fn facts(
 }
 
 pub(super) const RUN: &[Verb] = &[Verb::Run];
-const FUSE: &[Verb] = &[Verb::Run, Verb::Tap];
+pub(super) const FUSE: &[Verb] = &[Verb::Run, Verb::Tap];
 const TEXT: &[Verb] = &[Verb::EncodeText];
 
 /// A function of a component and the ports it works on.
@@ -204,21 +204,32 @@ impl Core {
         required: u64,
         function: impl FnOnce(*const LoupeCall, *mut LoupeError) -> i32,
     ) -> Result<Outputs, PluginError> {
-        let info = &self.component.info;
+        let collector = collector(&self.component.info, verb.word, verb.writes, wanted);
+        Ok(self.collect(collector, verb, inputs, required, function)?.0)
+    }
+
+    /// As `call`, into a collector of its own kind, whose ports count; beside the outputs, the state.
+    pub fn collect(
+        &self,
+        collector: Collector<'_>,
+        verb: &CallVerb,
+        inputs: &[(u32, Value)],
+        required: u64,
+        function: impl FnOnce(*const LoupeCall, *mut LoupeError) -> i32,
+    ) -> Result<(Outputs, Option<State>), PluginError> {
+        let info = collector.info;
         let input_error = |message| PluginError::Input { at: place(info, verb.word), message };
         let inputs = lend::fold(info, inputs);
         let bindings = lend::check(info, verb.reads, &inputs).map_err(input_error)?;
         let lent = Lent::new(&inputs);
-        let collector = Collector {
-            found: Mutex::new(Found { bindings, ..Found::default() }),
-            ..collector(info, verb.word, verb.writes, wanted)
-        };
+        let found = Mutex::new(Found { bindings, ..Found::default() });
+        let collector = Collector { found, ..collector };
         let sink = collector.sink();
         let call = LoupeCall {
             size: size_of::<LoupeCall>() as u32,
             n_inputs: u32::try_from(lent.list().len()).unwrap_or(u32::MAX),
             inputs: lent.list().as_ptr(),
-            wanted,
+            wanted: collector.wanted,
             sink: &sink,
             stream: ptr::null_mut(),
         };
@@ -226,7 +237,7 @@ impl Core {
         let values = collector.values(&mut found, required);
         let values = values
             .map_err(|message| PluginError::Output { at: place(info, verb.word), message })?;
-        Ok(Outputs { values })
+        Ok((Outputs { values }, found.state))
     }
 
     /// Calls a function of the instance, one at a time if it must be, and none after a panic.

@@ -7,8 +7,9 @@ use std::slice;
 
 use loupe_plugin::abi::{
     LOUPE_ABI, LOUPE_ABORTS_ON_PANIC, LOUPE_BATCH_INVARIANT, LOUPE_CPU, LOUPE_CUDA,
-    LOUPE_DETERMINISTIC, LOUPE_EXT_FIT, LOUPE_EXT_TAPS, LOUPE_EXT_TOOL, LOUPE_THREAD_SAFE,
-    LoupeComponent, LoupeFit, LoupePlugin, LoupePort, LoupeTaps, LoupeTool, LoupeVerbs,
+    LOUPE_DETERMINISTIC, LOUPE_EXT_BACKWARD, LOUPE_EXT_FIT, LOUPE_EXT_TAPS, LOUPE_EXT_TOOL,
+    LOUPE_EXT_TRAIN, LOUPE_THREAD_SAFE, LoupeBackward, LoupeComponent, LoupeFit, LoupePlugin,
+    LoupePort, LoupeTaps, LoupeTool, LoupeTrain, LoupeVerbs,
 };
 use serde_json::Value;
 
@@ -33,6 +34,8 @@ pub(super) struct Component {
     pub verbs: LoupeVerbs,
     pub fit: Option<LoupeFit>,
     pub taps: Option<LoupeTaps>,
+    pub backward: Option<LoupeBackward>,
+    pub train: Option<LoupeTrain>,
     pub tool: Option<LoupeTool>,
 }
 
@@ -173,6 +176,17 @@ unsafe fn functions(kind: Kind, name: String, table: &LoupeComponent) -> Result<
         present(taps.finish.is_some(), "finish")?;
         present(taps.drop.is_some(), "drop")?;
     }
+    // SAFETY: zero bytes are a `LoupeBackward`.
+    let backward = unsafe { extension::<LoupeBackward>(table, LOUPE_EXT_BACKWARD) }?;
+    present(backward.is_none_or(|table| table.backward.is_some()), "backward")?;
+    // SAFETY: zero bytes are a `LoupeTrain`.
+    let train = unsafe { extension::<LoupeTrain>(table, LOUPE_EXT_TRAIN) }?;
+    if let Some(train) = &train {
+        present(train.parameters.is_some(), "parameters")?;
+        present(train.forward.is_some(), "forward")?;
+        present(train.backward.is_some(), "backward")?;
+        present(train.tape_drop.is_some(), "tape_drop")?;
+    }
     // SAFETY: zero bytes are a `LoupeTool`.
     let tool = unsafe { extension::<LoupeTool>(table, LOUPE_EXT_TOOL) }?;
     present(tool.is_none_or(|tool| tool.answer.is_some()), "answer")?;
@@ -186,8 +200,15 @@ unsafe fn functions(kind: Kind, name: String, table: &LoupeComponent) -> Result<
     let encodes_text = kind == Kind::Encoder && verbs.encode_text.is_some();
     // SAFETY: the strings live as long as the plugin.
     let info = unsafe { facts(kind, name, table, ports) }?;
-    let info = ComponentInfo { fits: fit.is_some(), taps: taps.is_some(), encodes_text, ..info };
-    Ok(Component { info, table: *table, verbs, fit, taps, tool })
+    let info = ComponentInfo {
+        fits: fit.is_some(),
+        taps: taps.is_some(),
+        goes_back: backward.is_some(),
+        trains: train.is_some(),
+        encodes_text,
+        ..info
+    };
+    Ok(Component { info, table: *table, verbs, fit, taps, backward, train, tool })
 }
 
 fn present(there: bool, function: &str) -> Result<(), String> {
@@ -269,6 +290,8 @@ unsafe fn facts(
         ports,
         fits: false,
         taps: false,
+        goes_back: false,
+        trains: false,
         encodes_text: false,
         plugin: String::new(),
         plugin_version: String::new(),

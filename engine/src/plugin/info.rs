@@ -110,6 +110,10 @@ pub struct ComponentInfo {
     pub ports: Vec<Port>,
     pub fits: bool,
     pub taps: bool,
+    /// Its stepped pass can be walked back.
+    pub goes_back: bool,
+    /// It learns by gradients.
+    pub trains: bool,
     pub encodes_text: bool,
     pub plugin: String,
     pub plugin_version: String,

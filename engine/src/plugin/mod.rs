@@ -21,6 +21,7 @@ mod taps;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod train;
 mod value;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ pub use host::{HostServices, Level, Log, Progress, StageHost};
 use info::{Catalog, ComponentInfo, Facts, Kind};
 pub use probe::{PROBE_COMMAND, Prober, default_memory_dir, probe_main};
 pub use taps::{Session, Steps};
+pub use train::Tape;
 pub use value::{Device, Sentence, State, Tensor, Value};
 
 use descriptor::{Component, Contents};

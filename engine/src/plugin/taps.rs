@@ -111,6 +111,26 @@ impl Session {
         })
     }
 
+    /// The cotangent of the stream that `resume` number `segment` (from 0) gave -> of the stream it took.
+    /// The session was opened with `train`. Errors: as `Instance::run`; `Unsupported`.
+    pub fn backward(&mut self, segment: usize, cotangent: Tensor) -> Result<Tensor, PluginError> {
+        let verb = CallVerb { word: "backward", reads: TAP, writes: TAP };
+        let core = &self.core;
+        let Some(backward) = core.component.backward.and_then(|table| table.backward) else {
+            return Err(PluginError::Unsupported {
+                at: place(&core.component.info, verb.word),
+                message: "it cannot be walked back, so nothing between its taps can be trained"
+                    .to_owned(),
+            });
+        };
+        let inputs = [(stream_port(core, false, verb.word)?, Value::Tensor(cotangent))];
+        let segment = u32::try_from(segment).unwrap_or(u32::MAX);
+        step(core, &verb, &[], &inputs, |call, error| {
+            // SAFETY: the session is open; call and error live through the call.
+            unsafe { backward(self.handle, segment, call, error) }
+        })
+    }
+
     /// Takes the stream of the last tap and gives the encoder's wanted outputs.
     /// Errors: as `Instance::run`.
     pub fn finish(self, stream: Tensor, wanted: &[u32]) -> Result<Outputs, PluginError> {

@@ -63,6 +63,8 @@ fn catalog(revision: u32, binary: u8) -> One {
         ],
         fits: true,
         taps: false,
+        goes_back: false,
+        trains: false,
         encodes_text: false,
         plugin: "test".to_owned(),
         plugin_version: "1".to_owned(),

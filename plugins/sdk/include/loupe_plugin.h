@@ -121,6 +121,10 @@ extern "C" {
 #define LOUPE_EXT_FIT "loupe.fit/1"
 /* Id of `LoupeTaps`. */
 #define LOUPE_EXT_TAPS "loupe.taps/1"
+/* Id of `LoupeBackward`. */
+#define LOUPE_EXT_BACKWARD "loupe.taps.backward/1"
+/* Id of `LoupeTrain`. */
+#define LOUPE_EXT_TRAIN "loupe.train/1"
 /* Id of `LoupeTool`. */
 #define LOUPE_EXT_TOOL "loupe.prompts.tool/1"
 
@@ -186,6 +190,8 @@ typedef struct LoupeComponent LoupeComponent;
 typedef struct LoupePlugin LoupePlugin;
 typedef struct LoupeFit LoupeFit;
 typedef struct LoupeTaps LoupeTaps;
+typedef struct LoupeBackward LoupeBackward;
+typedef struct LoupeTrain LoupeTrain;
 typedef struct LoupeTool LoupeTool;
 
 /* UTF-8 text, not NUL-terminated. */
@@ -432,6 +438,48 @@ struct LoupeTaps {
     /* Takes the stream of the last tap and puts the encoder's wanted outputs. */
     int32_t (*finish)(void *session, const LoupeCall *call, LoupeError *error);
     void (*drop)(void *session);
+};
+
+/*
+ * Extension of an encoder with `loupe.taps/1` whose steps can be walked back; its parameters stay as
+ * they are.
+ */
+struct LoupeBackward {
+    uint32_t size;
+    uint32_t reserved;
+    /*
+     * In the port `stream`, takes the cotangent of the stream that `resume` number `segment` of this
+     * session put (from 0) and puts that of the stream it took. The session was opened with `train`;
+     * each segment is asked for once, from the last to the first.
+     */
+    int32_t (*backward)(void *session, uint32_t segment, const LoupeCall *call, LoupeError *error);
+};
+
+/*
+ * Extension of a fusion that learns by gradients. The host owns the parameters, changes them between
+ * calls and lends them; a state of parameters or gradients is a safetensors file of f32 arrays, whose
+ * names begin with that of a head and `_` where one belongs to a head (`seg_adapters.0.weight`).
+ */
+struct LoupeTrain {
+    uint32_t size;
+    uint32_t reserved;
+    /*
+     * Puts the parameters to begin with, as a state. The call is that of one `run`, for its sizes;
+     * between taps, that of the first tap.
+     */
+    int32_t (*parameters)(void *instance, const LoupeCall *call, LoupeError *error);
+    /*
+     * As `run`, with the lent parameters in the place of its own. The tape keeps what `backward`
+     * needs; the parameters need not live longer than the call.
+     */
+    int32_t (*forward)(void *instance, const LoupeState *parameters, const LoupeCall *call, void **tape, LoupeError *error);
+    /*
+     * Here the ports change sides: what is given are cotangents of outputs, those left out are zero;
+     * what is put are the cotangents of the inputs that are wanted. Beside them one state is put: the
+     * gradients of parameters, as far as they got one. A tape goes back once; `tape_drop` still follows.
+     */
+    int32_t (*backward)(void *tape, const LoupeCall *call, LoupeError *error);
+    void (*tape_drop)(void *tape);
 };
 
 /*

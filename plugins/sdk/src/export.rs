@@ -6,18 +6,19 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use crate::abi::{
-    self, LoupeComponent, LoupeFit, LoupePlugin, LoupePort, LoupeTaps, LoupeTool, LoupeVerbs,
+    self, LoupeBackward, LoupeComponent, LoupeFit, LoupePlugin, LoupePort, LoupeTaps, LoupeTool,
+    LoupeTrain, LoupeVerbs,
 };
 use crate::error::{Error, Result};
 use crate::glue::kinds::Kind;
-use crate::glue::{component, fit, guard, taps, tool};
+use crate::glue::{component, fit, guard, taps, tool, train};
 use crate::port::{Port, Verb};
 use crate::schema::Schema;
-use crate::traits::{Fit, Taps, Tool};
+use crate::traits::{Backward, Fit, Taps, Tool, Train};
 
 /// Makes a plugin of components: `export!(fusion "mean" = Mean, scorer "nearest" = Nearest);`, once
-/// per crate. The kinds are `encoder`, `prompts`, `scorer` and `fusion`; `Fit`, `Taps` and `Tool`
-/// are found by themselves. A type is exported under one name.
+/// per crate. The kinds are `encoder`, `prompts`, `scorer` and `fusion`; `Fit`, `Taps`, `Backward`,
+/// `Train` and `Tool` are found by themselves. A type is exported under one name.
 #[macro_export]
 macro_rules! export {
     ($($kind:ident $name:literal = $type:ty),+ $(,)?) => {
@@ -34,6 +35,16 @@ macro_rules! export {
                         #[allow(unused_imports)]
                         use $crate::export::NoTaps as _;
                         <$crate::export::Probe<$type>>::TAPS
+                    };
+                    const BACKWARD: Option<&'static $crate::abi::LoupeBackward> = {
+                        #[allow(unused_imports)]
+                        use $crate::export::NoBackward as _;
+                        <$crate::export::Probe<$type>>::BACKWARD
+                    };
+                    const TRAIN: Option<&'static $crate::abi::LoupeTrain> = {
+                        #[allow(unused_imports)]
+                        use $crate::export::NoTrain as _;
+                        <$crate::export::Probe<$type>>::TRAIN
                     };
                     const TOOL: Option<&'static $crate::abi::LoupeTool> = {
                         #[allow(unused_imports)]
@@ -86,11 +97,13 @@ pub trait Exported: Sized + Send + Sync + 'static {
     const NAME: &'static str;
     const FIT: Option<&'static LoupeFit>;
     const TAPS: Option<&'static LoupeTaps>;
+    const BACKWARD: Option<&'static LoupeBackward>;
+    const TRAIN: Option<&'static LoupeTrain>;
     const TOOL: Option<&'static LoupeTool>;
 }
 
 /// Finds out whether a type implements a trait: where it does, the constants below hide those of
-/// `NoFit`, `NoTaps` and `NoTool`.
+/// `NoFit` and its like.
 pub struct Probe<T>(PhantomData<T>);
 
 impl<T: Fit> Probe<T> {
@@ -99,6 +112,14 @@ impl<T: Fit> Probe<T> {
 
 impl<T: Taps> Probe<T> {
     pub const TAPS: Option<&'static LoupeTaps> = Some(taps::Table::<T>::TABLE);
+}
+
+impl<T: Backward> Probe<T> {
+    pub const BACKWARD: Option<&'static LoupeBackward> = Some(taps::Table::<T>::BACKWARD);
+}
+
+impl<T: Train> Probe<T> {
+    pub const TRAIN: Option<&'static LoupeTrain> = Some(train::Table::<T>::TABLE);
 }
 
 impl<T: Tool> Probe<T> {
@@ -116,6 +137,18 @@ pub trait NoTaps {
 }
 
 impl<T> NoTaps for Probe<T> {}
+
+pub trait NoBackward {
+    const BACKWARD: Option<&'static LoupeBackward> = None;
+}
+
+impl<T> NoBackward for Probe<T> {}
+
+pub trait NoTrain {
+    const TRAIN: Option<&'static LoupeTrain> = None;
+}
+
+impl<T> NoTrain for Probe<T> {}
 
 pub trait NoTool {
     const TOOL: Option<&'static LoupeTool> = None;

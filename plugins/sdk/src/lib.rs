@@ -68,7 +68,9 @@ pub mod prelude {
     pub use crate::shape::Shape;
     pub use crate::state::{StateReader, StateWriter};
     pub use crate::tensor::{Tensor, same_shape};
-    pub use crate::traits::{Encoder, Fit, Fusion, PromptGenerator, Purity, Scorer, Taps, Tool};
+    pub use crate::traits::{
+        Backward, Encoder, Fit, Fusion, PromptGenerator, Purity, Scorer, Taps, Tool, Train,
+    };
     pub use crate::values::{EmbeddedText, Facts, Label, Sentence, State};
     pub use loupe_plugin_derive::Schema;
     pub use serde::Deserialize;

@@ -1,5 +1,5 @@
-//! The four kinds of component, and what some of them do besides: learn, be stepped, and answer
-//! questions about prompt caches.
+//! The four kinds of component, and what some of them do besides: fit, be stepped, learn by gradients,
+//! and answer questions about prompt caches.
 
 use serde::de::DeserializeOwned;
 
@@ -164,6 +164,42 @@ pub trait Taps: Encoder {
 
     /// Takes the stream of the last tap and gives the wanted outputs.
     fn finish(&self, session: Self::Session, stream: &Tensor, wanted: &Wanted) -> Result<Outputs>;
+}
+
+/// For an encoder whose steps can be walked back, so that what stands between its taps can be trained.
+/// The encoder itself does not learn.
+pub trait Backward: Taps {
+    /// The cotangent of the stream that `resume` number `segment` (from 0) gave -> of the stream it took.
+    /// The session was opened with `train`; each segment is asked for once, from the last to the first.
+    fn backward(
+        &self,
+        session: &mut Self::Session,
+        segment: usize,
+        cotangent: &Tensor,
+    ) -> Result<Tensor>;
+}
+
+/// For a fusion that learns by gradients. The host owns the parameters, changes them between calls and
+/// lends them. A state of parameters or gradients is written by `StateWriter`; names begin with that of
+/// a head and `_` where one belongs to a head: `seg_adapters.0.weight`.
+pub trait Train: Fusion {
+    /// What `backward` needs of a forward pass.
+    type Tape: Send + 'static;
+
+    /// The parameters to begin with. `inputs` are those of one run and tell the sizes.
+    fn parameters(&self, inputs: &Inputs) -> Result<State>;
+
+    /// As `fuse_ports`, with `parameters` in the place of the component's own.
+    fn forward(
+        &self,
+        parameters: &State,
+        inputs: &Inputs,
+        wanted: &Wanted,
+    ) -> Result<(Outputs, Self::Tape)>;
+
+    /// Cotangents of outputs, by the outputs' names, those left out being zero -> cotangents of inputs,
+    /// put by the inputs' names, and the gradients of the parameters that got one.
+    fn backward(&self, tape: Self::Tape, cotangents: &Inputs) -> Result<(Outputs, State)>;
 }
 
 /// For prompt generators whose sentences lie in prompt caches: how these are filled, listed, checked

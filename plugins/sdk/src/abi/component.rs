@@ -300,6 +300,73 @@ pub struct LoupeTaps {
     pub drop: Option<unsafe extern "C" fn(session: *mut c_void)>,
 }
 
+/// Id of `LoupeBackward`.
+pub const LOUPE_EXT_BACKWARD: &str = "loupe.taps.backward/1";
+
+/// Extension of an encoder with `loupe.taps/1` whose steps can be walked back; its parameters stay as
+/// they are.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LoupeBackward {
+    pub size: u32,
+    pub reserved: u32,
+    /// In the port `stream`, takes the cotangent of the stream that `resume` number `segment` of this
+    /// session put (from 0) and puts that of the stream it took. The session was opened with `train`;
+    /// each segment is asked for once, from the last to the first.
+    pub backward: Option<
+        unsafe extern "C" fn(
+            session: *mut c_void,
+            segment: u32,
+            call: *const LoupeCall,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+}
+
+/// Id of `LoupeTrain`.
+pub const LOUPE_EXT_TRAIN: &str = "loupe.train/1";
+
+/// Extension of a fusion that learns by gradients. The host owns the parameters, changes them between
+/// calls and lends them; a state of parameters or gradients is a safetensors file of f32 arrays, whose
+/// names begin with that of a head and `_` where one belongs to a head (`seg_adapters.0.weight`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LoupeTrain {
+    pub size: u32,
+    pub reserved: u32,
+    /// Puts the parameters to begin with, as a state. The call is that of one `run`, for its sizes;
+    /// between taps, that of the first tap.
+    pub parameters: Option<
+        unsafe extern "C" fn(
+            instance: *mut c_void,
+            call: *const LoupeCall,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+    /// As `run`, with the lent parameters in the place of its own. The tape keeps what `backward`
+    /// needs; the parameters need not live longer than the call.
+    pub forward: Option<
+        unsafe extern "C" fn(
+            instance: *mut c_void,
+            parameters: *const LoupeState,
+            call: *const LoupeCall,
+            tape: *mut *mut c_void,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+    /// Here the ports change sides: what is given are cotangents of outputs, those left out are zero;
+    /// what is put are the cotangents of the inputs that are wanted. Beside them one state is put: the
+    /// gradients of parameters, as far as they got one. A tape goes back once; `tape_drop` still follows.
+    pub backward: Option<
+        unsafe extern "C" fn(
+            tape: *mut c_void,
+            call: *const LoupeCall,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+    pub tape_drop: Option<unsafe extern "C" fn(tape: *mut c_void)>,
+}
+
 /// Id of `LoupeTool`.
 pub const LOUPE_EXT_TOOL: &str = "loupe.prompts.tool/1";
 

@@ -128,17 +128,18 @@ pub(crate) unsafe extern "C" fn get_extension<T: Exported>(id: *const c_char) ->
     }
     // SAFETY: not null, ends in NUL.
     let id = unsafe { CStr::from_ptr(id) };
-    let (fit, taps, tool) = (T::FIT, T::TAPS, T::TOOL);
     match id.to_str() {
-        Ok(abi::LOUPE_EXT_FIT) => fit.map_or(std::ptr::null(), |table| (&raw const *table).cast()),
-        Ok(abi::LOUPE_EXT_TAPS) => {
-            taps.map_or(std::ptr::null(), |table| (&raw const *table).cast())
-        }
-        Ok(abi::LOUPE_EXT_TOOL) => {
-            tool.map_or(std::ptr::null(), |table| (&raw const *table).cast())
-        }
+        Ok(abi::LOUPE_EXT_FIT) => address(T::FIT),
+        Ok(abi::LOUPE_EXT_TAPS) => address(T::TAPS),
+        Ok(abi::LOUPE_EXT_BACKWARD) => address(T::BACKWARD),
+        Ok(abi::LOUPE_EXT_TRAIN) => address(T::TRAIN),
+        Ok(abi::LOUPE_EXT_TOOL) => address(T::TOOL),
         _ => std::ptr::null(),
     }
+}
+
+fn address<T>(table: Option<&'static T>) -> *const c_void {
+    table.map_or(std::ptr::null(), |table| std::ptr::from_ref(table).cast())
 }
 
 /// Reads a call, runs the verb on it and puts what it made.

@@ -9,3 +9,4 @@ pub(crate) mod raw;
 pub(crate) mod sink;
 pub(crate) mod taps;
 pub(crate) mod tool;
+pub(crate) mod train;

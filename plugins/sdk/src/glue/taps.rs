@@ -1,16 +1,16 @@
-//! The shims of `loupe.taps/1`.
+//! The shims of `loupe.taps/1` and `loupe.taps.backward/1`.
 
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use crate::abi::{LoupeCall, LoupeError, LoupeTaps};
+use crate::abi::{LoupeBackward, LoupeCall, LoupeError, LoupeTaps};
 use crate::error::{Error, Result};
 use crate::glue::component::{Instance, verb};
 use crate::glue::{call, guard, raw};
 use crate::inputs::Inputs;
 use crate::outputs::{Outputs, Wanted};
 use crate::port::{Port, Verb};
-use crate::traits::Taps;
+use crate::traits::{Backward, Taps};
 
 /// The extension's table for one type.
 pub(crate) struct Table<T>(T);
@@ -24,6 +24,14 @@ impl<T: Taps> Table<T> {
         resume: Some(resume::<T>),
         finish: Some(finish::<T>),
         drop: Some(drop_session::<T>),
+    };
+}
+
+impl<T: Backward> Table<T> {
+    pub(crate) const BACKWARD: &'static LoupeBackward = &LoupeBackward {
+        size: size_of::<LoupeBackward>() as u32,
+        reserved: 0,
+        backward: Some(backward::<T>),
     };
 }
 
@@ -128,6 +136,27 @@ unsafe extern "C" fn resume<T: Taps>(
         unsafe {
             step::<T>(session, call, Verb::Tap, |open, mut session, inputs, _| {
                 let stream = open.component.resume(&mut session, inputs.tensor("stream")?)?;
+                open.session = Some(session);
+                Ok(Outputs::one("stream", stream))
+            })
+        }
+    };
+    // SAFETY: `error` is null or writable.
+    unsafe { guard::status(error, body) }
+}
+
+unsafe extern "C" fn backward<T: Backward>(
+    session: *mut c_void,
+    segment: u32,
+    call: *const LoupeCall,
+    error: *mut LoupeError,
+) -> i32 {
+    let body = || {
+        // SAFETY: what the boundary promises of the arguments.
+        unsafe {
+            step::<T>(session, call, Verb::Tap, |open, mut session, inputs, _| {
+                let cotangent = inputs.tensor("stream")?;
+                let stream = open.component.backward(&mut session, segment as usize, cotangent)?;
                 open.session = Some(session);
                 Ok(Outputs::one("stream", stream))
             })
