@@ -137,6 +137,28 @@ impl Taps for GemEncoder {
     }
 }
 
+impl Backward for ClipEncoder {
+    fn backward(
+        &self,
+        session: &mut Self::Session,
+        segment: usize,
+        cotangent: &Tensor,
+    ) -> Result<Tensor> {
+        to_plugin(&self.clip.backward(session, segment, &to_candle(cotangent)?)?)
+    }
+}
+
+impl Backward for GemEncoder {
+    fn backward(
+        &self,
+        session: &mut Self::Session,
+        segment: usize,
+        cotangent: &Tensor,
+    ) -> Result<Tensor> {
+        to_plugin(&self.clip.backward(session, segment, &to_candle(cotangent)?)?)
+    }
+}
+
 impl From<ClipError> for Error {
     fn from(error: ClipError) -> Self {
         match error {
