@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use loupe_datasets::{Class, Dataset, DatasetError, Layout, Sample, Select, select};
+use loupe_datasets::{Class, Dataset, DatasetError, Layout, Sample, Select};
 use thiserror::Error;
 
 use crate::pipeline::model::{Data, References};
-use crate::run::{ClassImages, Image, RunError};
+use crate::run::{ClassImages, Image, MaskedImage, RunError};
 
 #[derive(Debug, Error)]
 pub enum DataError {
@@ -33,15 +33,22 @@ pub fn class_images(
     class: &Class,
     references: &References,
 ) -> Result<(ClassImages, Vec<Sample>), DataError> {
-    let how = how(references)?.for_class(&class.name);
-    let chosen = select(&class.train, references.shots, references.seed, &how)?;
-    let tests: Vec<Sample> = class.test_without(&chosen).into_iter().cloned().collect();
-    let reference = |idx: &usize| open_sample(&class.train[*idx]);
+    let References { shots, anomalous, seed, .. } = *references;
+    let chosen = class.references(shots, anomalous, seed, &how(references)?)?;
+    let tests: Vec<Sample> = class.tests(&chosen).into_iter().cloned().collect();
+    let masked = |sample: &Sample| {
+        Ok(MaskedImage { image: open_sample(sample)?, mask: sample.mask.clone() })
+    };
     let images = ClassImages {
         name: class.name.clone(),
         display: class.display.clone(),
         synonyms: class.synonyms.clone(),
-        references: chosen.iter().map(reference).collect::<Result<_, _>>()?,
+        references: chosen.normal.iter().map(open_sample).collect::<Result<_, _>>()?,
+        anomalous_references: chosen
+            .anomalous
+            .iter()
+            .map(masked)
+            .collect::<Result<_, RunError>>()?,
         tests: tests.iter().map(open_sample).collect::<Result<_, _>>()?,
     };
     Ok((images, tests))

@@ -35,4 +35,5 @@ pub mod prompts;
 pub mod report;
 pub mod run;
 pub mod sweep;
+pub mod train;
 pub mod weights;

@@ -15,6 +15,7 @@ mod setup;
 mod study;
 mod sweep;
 mod text;
+mod train;
 mod weights;
 
 use std::io::Write;
@@ -102,6 +103,8 @@ pub(crate) struct Common {
 enum Command {
     /// Evaluate a pipeline on its data set: table, run folder, report
     Run(run::Arguments),
+    /// Train the adapters of a pipeline, class by class; goes on where it was stopped
+    Train(train::Arguments),
     /// Run variants and axes of a pipeline from one file; goes on where it was stopped
     Sweep(sweep::Arguments),
     /// Drive runs from a rhai script
@@ -154,6 +157,7 @@ fn dispatch(arguments: &Arguments) -> Outcome {
     let common = &Common { format: format(arguments), ..arguments.common.clone() };
     match &arguments.command {
         Command::Run(arguments) => run::run(common, arguments),
+        Command::Train(arguments) => train::run(common, arguments),
         Command::Sweep(arguments) => sweep::run(common, arguments),
         Command::Script(arguments) => script::run(common, arguments),
         Command::Predict(arguments) => predict::run(common, arguments),

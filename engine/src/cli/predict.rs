@@ -110,6 +110,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
         display: arguments.class_name.clone(),
         synonyms: arguments.synonyms.clone(),
         references,
+        anomalous_references: Vec::new(),
         tests: Vec::new(),
     };
     let outcome = threshold(&engine, &class, arguments).and_then(|threshold| {

@@ -44,7 +44,7 @@ pub(super) struct Study<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) dataset: Dataset,
     loader: &'a Loader,
-    engine: Engine<'a>,
+    pub(super) engine: Engine<'a>,
     files: Vec<FileFacts>,
     protocols: Vec<Protocol>,
 }
@@ -152,7 +152,7 @@ impl<'a> Study<'a> {
         Ok(result)
     }
 
-    fn cell(&self, references: &References, keep: Keep) -> Cell<'_> {
+    pub(super) fn cell(&self, references: &References, keep: Keep) -> Cell<'_> {
         Cell {
             engine: &self.engine,
             dataset: &self.dataset,

@@ -20,7 +20,7 @@ use crate::pipeline::model::References;
 use crate::plugin::Tensor;
 use crate::predict::score_of;
 use crate::report::{ReportError, RunFolder};
-use crate::run::{ClassRun, Engine, Image, RunError, Scored, hex};
+use crate::run::{ClassImages, ClassRun, Engine, Image, RunError, Scored, hex};
 
 /// Memory for sorted scores of one class; beyond it they go to temporary files. Bytes.
 const METRIC_BYTES: usize = 512 << 20;
@@ -93,7 +93,7 @@ pub fn run_cell(
         watch.class(&class.name, samples.len());
         let run = ClassRun::new(cell.engine, images)
             .map_err(|source| ExperimentError::Run { class: class.name.clone(), source })?;
-        match run_class(cell, run, &samples, folder, watch) {
+        match run_class(cell, run, &samples, Some(folder), watch) {
             Ok(record) => {
                 result.n_images += record.images.len();
                 result.n_from_cache +=
@@ -118,11 +118,25 @@ pub fn run_cell(
     Ok(result)
 }
 
+/// Metrics of one class as it stands, protocol by protocol; nothing is written down.
+/// Errors: as `run_cell`.
+pub fn measure_class(
+    cell: &Cell<'_>,
+    images: ClassImages,
+    samples: &[Sample],
+    watch: &mut dyn Watch,
+) -> Result<Vec<ClassMetrics>, ExperimentError> {
+    let class = images.name.clone();
+    let run = ClassRun::new(cell.engine, images);
+    let run = run.map_err(|source| ExperimentError::Run { class, source })?;
+    Ok(run_class(cell, run, samples, None, watch)?.metrics)
+}
+
 fn run_class(
     cell: &Cell<'_>,
     mut run: ClassRun<'_>,
     samples: &[Sample],
-    folder: &mut RunFolder,
+    mut folder: Option<&mut RunFolder>,
     watch: &mut dyn Watch,
 ) -> Result<ClassRecord, ExperimentError> {
     let class = run.class().clone();
@@ -142,8 +156,10 @@ fn run_class(
             }
             _ => evaluator.push_score(&sample.name, score(&scored), sample.anomalous)?,
         }
-        let map =
-            map.map(|map| save(cell, folder, &class.name, sample, image, &map)).transpose()?;
+        let map = match (&map, folder.as_deref_mut()) {
+            (Some(map), Some(folder)) => Some(save(cell, folder, &class.name, sample, image, map)?),
+            _ => None,
+        };
         images.push(record_of(sample, &scored, map));
         watch.image();
     }

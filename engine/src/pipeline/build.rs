@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::model::{Component, FitOn, Setting, Stage, StageOutput, Taps, ValueRef};
+use super::model::{Component, FitOn, Keep, Setting, Stage, StageOutput, Taps, Train, ValueRef};
 use super::ports::Typed;
 use super::sections;
 use super::stages::Draft;
@@ -41,6 +41,7 @@ pub fn built(drafts: &[Draft], mut typed: Vec<Option<Typed>>, kept: &[usize]) ->
             fit_on: typed.fit_on,
             augment: draft.augment.map(|(augment, _)| augment),
             state: draft.state.clone(),
+            trained: draft.trains && draft.state.is_some(),
             embed_with: typed.embed_with.and_then(place),
             taps,
             mapped: typed.mapped,
@@ -57,7 +58,7 @@ pub fn moved(value: ValueRef, kept: &[usize]) -> Option<ValueRef> {
 }
 
 /// The strongest label that a stage earns.
-pub fn setting(stages: &[Stage], drafts: &[Draft]) -> Setting {
+pub fn setting(stages: &[Stage], drafts: &[Draft], train: Option<&Train>) -> Setting {
     let of_fit = |stage: &Stage| match stage.fit_on {
         Some(FitOn::AnomalousReferences) => Setting::FewShotWithAnomalies,
         Some(FitOn::Auxiliary) => Setting::AuxiliaryTrained,
@@ -69,6 +70,12 @@ pub fn setting(stages: &[Stage], drafts: &[Draft]) -> Setting {
         .iter()
         .any(|stage| drafts.iter().any(|draft| draft.name == stage.name && !draft.batch_invariant));
     let base = if batched { Setting::Batched } else { Setting::Inductive };
+    // What was trained has seen anomalous references; the best epoch on the test set is an oracle's.
+    let base = match train.map(|train| train.keep) {
+        Some(Keep::BestTest) => Setting::Oracle,
+        Some(Keep::Last) => base.max(Setting::FewShotWithAnomalies),
+        None => base,
+    };
     stages.iter().map(of_fit).fold(base, Setting::max)
 }
 

@@ -103,13 +103,14 @@ impl Checker<'_> {
         let protocols = self.protocols(protocol.as_ref());
         let typed_run = run.as_ref().and_then(|run| self.run(run));
         let hooks = self.hooks(run.as_ref());
-        let mut drafts = self.stages();
+        let mut drafts = self.stages(typed_run.as_ref().map_or(0, |run| run.seed));
         let edges = order::edges(&mut drafts, &mut self.report.list);
         let order = order::sort(&mut drafts, &edges, &mut self.report.list);
         let mut typer = Typer::new(&drafts);
         order.iter().for_each(|idx| typer.stage(*idx));
         self.report.list.append(&mut typer.found);
         let outputs = self.outputs(&typer, wanted.as_ref());
+        let train = self.train(&drafts);
         if self.report.has_errors() {
             return None;
         }
@@ -123,15 +124,24 @@ impl Checker<'_> {
         let kept: Vec<usize> = order.into_iter().filter(|idx| needed[*idx]).collect();
         let typed = std::mem::take(&mut typer.typed);
         let stages = built(&drafts, typed, &kept);
+        let (train_section, found) = train.unzip();
+        let train = found.and_then(|found| self.needed_train(&found, &kept));
         let resolved = self.resolved(
             &drafts,
-            [("data", &data), ("output", &wanted), ("protocol", &protocol), ("run", &run)],
+            [
+                ("data", &data),
+                ("output", &wanted),
+                ("protocol", &protocol),
+                ("run", &run),
+                ("train", &train_section),
+            ],
         );
         Some(Pipeline {
             files: self.loaded.files.clone(),
             fill: fill::command(&self.loaded.files, &self.options.sets),
             data: data.map(|data| sections::typed_data(&data, &|key, text| self.path(key, text))),
-            setting: setting(&stages, &drafts),
+            setting: setting(&stages, &drafts, train.as_ref()),
+            train,
             stages,
             output: Output {
                 anomaly_map: outputs.anomaly_map.and_then(|value| moved(value, &kept)),
@@ -150,10 +160,7 @@ impl Checker<'_> {
     fn top_keys(&mut self, root: &Table) {
         for entry in &root.entries {
             let key = entry.key.as_str();
-            if key == "train" {
-                let message = "`[train]` is not understood by this version yet; it is left aside";
-                self.report.push(Diagnostic::warning(entry.key_at, message));
-            } else if !TOP_KEYS.contains(&key) {
+            if !TOP_KEYS.contains(&key) {
                 let message = format!("a pipeline has no key `{key}`");
                 let found = Diagnostic::error(entry.key_at, message).near(key, TOP_KEYS);
                 self.report.push(found.note(format!("its keys are {}", listed(TOP_KEYS))));
@@ -162,7 +169,7 @@ impl Checker<'_> {
     }
 
     /// Walks a section; an absent one gets its defaults, but for `[data]`, which may be absent.
-    fn section(&mut self, name: &str, schema: &Json) -> Option<Map<String, Json>> {
+    pub(super) fn section(&mut self, name: &str, schema: &Json) -> Option<Map<String, Json>> {
         let entry = self.loaded.root.get(name);
         let (entries, at): (Vec<&Entry>, At) = match entry.map(|entry| (entry, &entry.node.value)) {
             Some((entry, Value::Table(table))) => (table.entries.iter().collect(), entry.key_at),
@@ -251,7 +258,7 @@ impl Checker<'_> {
         Some(path)
     }
 
-    fn stages(&mut self) -> Vec<Draft> {
+    fn stages(&mut self, seed: u64) -> Vec<Draft> {
         let start = At { source: 0, start: 0, end: 0 };
         let entry = self.loaded.root.get("stages");
         let Some(table) = entry.and_then(|entry| entry.node.as_table()) else {
@@ -266,6 +273,7 @@ impl Checker<'_> {
             names: self.options.files,
             fill: fill::command(&self.loaded.files, &self.options.sets),
             fills: self.options.fills,
+            seed,
             found: Vec::new(),
         };
         let drafts = table.entries.iter().map(|entry| reader.stage(entry)).collect();
@@ -328,7 +336,7 @@ impl Checker<'_> {
     fn resolved(
         &self,
         drafts: &[Draft],
-        sections: [(&str, &Option<Map<String, Json>>); 4],
+        sections: [(&str, &Option<Map<String, Json>>); 5],
     ) -> Json {
         let mut root = Map::new();
         for entry in &self.loaded.root.entries {

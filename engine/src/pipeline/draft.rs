@@ -26,6 +26,10 @@ pub struct Draft {
     pub augment: Option<(Augment, At)>,
     pub state: Option<PathBuf>,
     pub fits: bool,
+    /// It learns by gradients.
+    pub trains: bool,
+    /// Its steps can be walked back.
+    pub goes_back: bool,
     pub embed_with: Option<(String, At)>,
     pub taps: Option<(String, At)>,
     pub tap_list: Option<(Vec<u32>, At)>,
@@ -61,6 +65,8 @@ impl Draft {
             augment: None,
             state: None,
             fits: false,
+            trains: false,
+            goes_back: false,
             embed_with: None,
             taps: None,
             tap_list: None,

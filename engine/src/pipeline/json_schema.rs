@@ -30,7 +30,7 @@ pub fn json_schema(catalog: &dyn Catalog) -> Json {
             "run": sections::run(),
             "hooks": {"type": "string", "description": "A rhai file with hooks."},
             "test": {"type": "array", "items": {"type": "object"}},
-            "train": {"type": "object"}
+            "train": relaxed(super::train::schema())
         }
     })
 }
@@ -51,13 +51,13 @@ fn wiring() -> Json {
 }
 
 fn augment() -> Json {
-    json!({
+    json!({"anyOf": [{"enum": ["mvfa-11"]}, {
         "type": "object", "additionalProperties": false, "required": ["defects"],
         "properties": {
             "defects": {"type": "integer", "minimum": 1, "maximum": 1024},
             "seed": {"type": "integer", "minimum": 0, "default": 0}
         }
-    })
+    }]})
 }
 
 fn component(info: &ComponentInfo) -> Json {

@@ -28,6 +28,7 @@ mod sections;
 mod shapes;
 mod source;
 mod stages;
+mod train;
 mod tree;
 mod values;
 
@@ -36,3 +37,4 @@ mod tests;
 
 pub use check::{CheckOptions, Checked, check, check_text};
 pub use files::NamedFile;
+pub use train::TOKENS;

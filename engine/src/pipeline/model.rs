@@ -20,6 +20,7 @@ pub struct Pipeline {
     /// Inputs of a stage always stand before it.
     pub stages: Vec<Stage>,
     pub output: Output,
+    pub train: Option<Train>,
     pub protocols: Vec<String>,
     pub hooks: Option<PathBuf>,
     pub run: Run,
@@ -70,8 +71,11 @@ pub struct Stage {
     pub fit_on: Option<FitOn>,
     /// What the fit's images become first.
     pub augment: Option<Augment>,
-    /// Folder for what each class's fit learned, a file each.
+    /// Folder for what each class's fit learned, a file each; of a component that `loupe train` trains,
+    /// the folder that it is read from.
     pub state: Option<PathBuf>,
+    /// It learns by gradients, from `[train]`.
+    pub trained: bool,
     /// Index of the encoder stage that turns this prompts stage's sentences into embeddings.
     pub embed_with: Option<usize>,
     /// A fusion that stands on an encoder's taps.
@@ -216,12 +220,62 @@ pub enum FitOn {
     Inputs,
 }
 
-/// `augment = { defects = 16 }`: in the place of each image, so many retaken photographs of it; every
-/// second one has a painted defect.
+/// What the images of a fit become first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Augment {
-    pub defects: usize,
-    pub seed: u64,
+#[serde(rename_all = "kebab-case")]
+pub enum Augment {
+    /// `{ defects = 16 }`: in the place of each image, so many retaken photographs of it; every second
+    /// one has a painted defect.
+    Painted { defects: usize, seed: u64 },
+    /// `"mvfa-11"`: each image, turned four ways, moved four ways, and mirrored two ways.
+    Mvfa11,
+}
+
+/// `[train]`: how the adapters of a stage on taps learn.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Train {
+    pub stage: usize,
+    /// The prompts stage whose embeddings the tokens are compared with.
+    pub text: usize,
+    pub augment: Option<Augment>,
+    /// Losses of each head's tokens.
+    pub losses: Vec<HeadLosses>,
+    pub optimizer: Adam,
+    /// Multiplies the cosine of a token and a text embedding.
+    pub scale: f64,
+    pub epochs: usize,
+    pub keep: Keep,
+}
+
+/// Losses of the tokens `HEAD_tokens`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HeadLosses {
+    pub head: String,
+    pub of: Vec<Loss>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    BceOnProbability,
+    Focal,
+    Dice,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Adam {
+    pub lr: f64,
+    pub betas: [f64; 2],
+    pub eps: f64,
+}
+
+/// Which epoch's parameters are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    Last,
+    /// The epoch with the best figures on the test set: an oracle.
+    BestTest,
 }
 
 /// What the run is called in every table.

@@ -37,6 +37,8 @@ pub struct Reader<'a> {
     pub fill: String,
     /// It is running, so that a prompt cache may be absent.
     pub fills: bool,
+    /// The run's.
+    pub seed: u64,
     pub found: Vec<Diagnostic>,
 }
 
@@ -78,10 +80,11 @@ impl Reader<'_> {
                 // that the engine walks.
                 let (is_own, before) =
                     (schema["properties"].get(&entry.key).is_some(), self.found.len());
-                if !is_own || entry.key == "at" {
+                let folder = entry.key == "state" && draft.trains && names_folder(&entry.node);
+                if !is_own || entry.key == "at" || folder {
                     self.reserved(draft, entry);
                 }
-                if is_own && self.found.len() == before {
+                if is_own && !folder && self.found.len() == before {
                     own.push(entry);
                 }
             } else {
@@ -93,7 +96,11 @@ impl Reader<'_> {
         let mut walk = Walk::new(owner, self.folders, self.names);
         let model = own.iter().find(|entry| entry.key == "model");
         walk.model = model.and_then(|entry| entry.node.as_str()).map(str::to_string);
-        let config = walk.table(&own, &schema, draft.at, "", &ports);
+        let mut config = walk.table(&own, &schema, draft.at, "", &ports);
+        if draft.trains && draft.state.is_some() && schema["properties"].get("seed").is_some() {
+            // What a seed draws is what training begins with, and has the sizes of what it ends with.
+            config.entry("seed").or_insert(self.seed.into());
+        }
         let failed = !walk.found.is_empty() || !walk.absent.is_empty();
         self.found.append(&mut walk.found);
         draft.files = walk.files;
@@ -153,6 +160,8 @@ impl Reader<'_> {
         };
         draft.ports.clone_from(&info.ports);
         draft.fits = info.fits;
+        draft.trains = info.trains;
+        draft.goes_back = info.goes_back;
         draft.offers_taps = info.taps;
         draft.encodes_text = info.encodes_text;
         draft.batch_invariant = info.batch_invariant;
@@ -271,11 +280,9 @@ impl Reader<'_> {
             }
             "augment" => {
                 draft.augment = augment(&entry.node).map(|augment| (augment, at));
-                draft.augment.is_none().then_some(
-                    "`{ defects = 16 }`, 1 to 1024 pictures an image, and perhaps a `seed`",
-                )
+                draft.augment.is_none().then_some(AUGMENTS)
             }
-            "state" if draft.fits => {
+            "state" if draft.fits || draft.trains => {
                 let folder = self.folders.get(at.source).map_or(Path::new(""), PathBuf::as_path);
                 draft.state = entry.node.as_str().map(|name| folder.join(name));
                 draft.state.is_none().then_some("a folder")
@@ -304,7 +311,20 @@ fn article(kind: Kind) -> String {
     if kind == Kind::Encoder { format!("an {kind}") } else { format!("a {kind}") }
 }
 
-fn augment(node: &Node) -> Option<Augment> {
+/// A folder with a file a class, where a file's own name would end in what it is.
+fn names_folder(node: &Node) -> bool {
+    let endings = [".safetensors", ".pth", ".pt"];
+    node.as_str().is_some_and(|name| !endings.iter().any(|ending| name.ends_with(ending)))
+}
+
+/// What `augment` takes.
+pub const AUGMENTS: &str =
+    "`\"mvfa-11\"`, or `{ defects = 16 }`, 1 to 1024 pictures an image, and perhaps a `seed`";
+
+pub fn augment(node: &Node) -> Option<Augment> {
+    if node.as_str() == Some("mvfa-11") {
+        return Some(Augment::Mvfa11);
+    }
     let Value::Table(table) = &node.value else { return None };
     let number = |key: &str| match table.get(key).map(|entry| &entry.node.value) {
         Some(Value::Integer(number)) => u64::try_from(*number).ok(),
@@ -313,7 +333,7 @@ fn augment(node: &Node) -> Option<Augment> {
     let known = table.entries.iter().all(|entry| matches!(entry.key.as_str(), "defects" | "seed"));
     let seed = if table.get("seed").is_some() { number("seed")? } else { 0 };
     let defects = number("defects").filter(|n| known && (1..=1024).contains(n))? as usize;
-    Some(Augment { defects, seed })
+    Some(Augment::Painted { defects, seed })
 }
 
 fn numbers(node: &Node) -> Option<Vec<u32>> {

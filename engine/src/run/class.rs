@@ -2,6 +2,7 @@
 //! they are there, and computed, with everything they need, where they are not.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -58,6 +59,8 @@ pub struct ClassRun<'e> {
     class_values: HashMap<usize, (Key, Value)>,
     state_keys: HashMap<(usize, Label), Key>,
     pub(super) loaded: HashMap<Key, Arc<Instance>>,
+    /// By stage, what `loupe train` left for this class.
+    pub(super) trained_states: HashMap<usize, (PathBuf, [u8; 32])>,
     call_keys: HashMap<(usize, Label, [u8; 32]), Key>,
     memo: HashMap<Key, Tensor>,
     kept: HashMap<Key, Tensor>,
@@ -80,6 +83,7 @@ impl<'e> ClassRun<'e> {
             class_values: HashMap::new(),
             state_keys: HashMap::new(),
             loaded: HashMap::new(),
+            trained_states: HashMap::new(),
             call_keys: HashMap::new(),
             memo: HashMap::new(),
             kept: HashMap::new(),
@@ -246,7 +250,10 @@ impl<'e> ClassRun<'e> {
                 Some(fit) => Some(self.state_key(stage, fit)?),
                 None => None,
             };
-            let key = self.feeds_key("call", image, stage, state.as_ref(), call)?;
+            let mut key = self.feeds_key("call", image, stage, state.as_ref(), call)?;
+            if let Some((_, digest)) = self.trained_state(stage)? {
+                key = KeyBuilder::new("trained").key("call", &key).bytes("state", &digest).finish();
+            }
             match &engine.pipeline.stages[stage].taps {
                 // A stepped pass reads the encoder's image and the encoder itself, which no feed names.
                 Some(taps) => KeyBuilder::new("stepped")
@@ -297,6 +304,11 @@ impl<'e> ClassRun<'e> {
         let key = key.finish();
         self.state_keys.insert(memo, key);
         Ok(key)
+    }
+
+    /// The text of a prompts stage. Errors: as the stage.
+    pub fn text(&mut self, stage: usize) -> Result<Value, RunError> {
+        Ok(self.class_value(stage)?.1)
     }
 
     /// A class-scoped value with the key of its content.

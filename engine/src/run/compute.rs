@@ -79,7 +79,10 @@ fn prepared(
     let normalize = Normalize::Custom { mean: *mean, std: *std };
     let config =
         PrepareConfig::from_names(&prepare.geometry, &prepare.filter, normalize, [size, size])?;
-    let pixels = image::prepare(&rgb, &config, &|n, body| run.engine.parallel(n, body))?;
+    let mut pixels = image::prepare(&rgb, &config, &|n, body| run.engine.parallel(n, body))?;
+    if let Some(index) = image.warp() {
+        pixels = image::warped(&pixels, [3, size, size], index);
+    }
     let tensor = Tensor::new(vec![1, 3, size, size], pixels)?;
     Ok(vec![(output, label, tensor)])
 }
@@ -183,13 +186,18 @@ fn stepped(
     Ok(made)
 }
 
-fn stream_port(info: &ComponentInfo, output: bool) -> Option<u32> {
+pub(super) fn stream_port(info: &ComponentInfo, output: bool) -> Option<u32> {
     let found = info.ports.iter().find(|port| port.name == "stream" && port.output == output);
     found.map(|port| port.index)
 }
 
 /// The stream with its tap, so that a fusion knows where it stands; a port of one tensor gets the tensor alone.
-fn stream_value(info: &ComponentInfo, port: u32, label: Label, stream: &Tensor) -> Value {
+pub(super) fn stream_value(
+    info: &ComponentInfo,
+    port: u32,
+    label: Label,
+    stream: &Tensor,
+) -> Value {
     let lists = info
         .ports
         .iter()

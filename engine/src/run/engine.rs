@@ -113,12 +113,26 @@ impl<'p> Engine<'p> {
         if let Some(instance) = slot.get() {
             return Ok(instance.clone());
         }
-        let info = self.info(stage)?;
         let described = &self.pipeline.stages[stage];
+        let config = Value::Object(described.config.clone());
+        let instance = Arc::new(self.create(stage, &config, described.opened_files())?);
+        let info = self.info(stage)?;
+        guard::compare(self, stage, info, &instance)?;
+        Ok(slot.get_or_init(|| instance).clone())
+    }
+
+    /// The stage's component with another config, which may open `files`. Errors: the component's own.
+    pub(super) fn create(
+        &self,
+        stage: usize,
+        config: &Value,
+        files: Vec<PathBuf>,
+    ) -> Result<Instance, RunError> {
+        let info = self.info(stage)?;
         let mut host = StageHost::new(
-            &described.name,
+            &self.pipeline.stages[stage].name,
             self.pipeline.run.seed,
-            described.opened_files(),
+            files,
             self.pool.clone(),
             self.options.cancel.clone(),
         );
@@ -128,11 +142,7 @@ impl<'p> Engine<'p> {
                 eprintln!("{stage}: {text}");
             }
         });
-        let config = Value::Object(described.config.clone());
-        let instance = self.loader.create(info.kind, &info.name, &config, Arc::new(host))?;
-        let instance = Arc::new(instance);
-        guard::compare(self, stage, info, &instance)?;
-        Ok(slot.get_or_init(|| instance).clone())
+        Ok(self.loader.create(info.kind, &info.name, config, Arc::new(host))?)
     }
 
     /// The stored type of a stage's outputs, `None` where they are not stored.

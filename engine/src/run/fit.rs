@@ -1,12 +1,14 @@
 //! States: what a component learns before it runs, from the class's text, its references or the whole test set.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::RunError;
 use super::class::ClassRun;
+use super::keys::file_digest;
 use super::source::Image;
 use super::wiring::{Call, Form};
-use crate::cache::{Key, Stored};
+use crate::cache::{Key, KeyBuilder, Stored};
 use crate::files::write_whole;
 use crate::pipeline::model::{FitOn, Label};
 use crate::plugin::{Instance, State, Value};
@@ -19,7 +21,7 @@ pub(super) fn images(run: &ClassRun<'_>, stage: usize) -> Result<Vec<Image>, Run
     match described.fit_on {
         Some(FitOn::References) => Ok(match &described.augment {
             Some(augment) => {
-                run.class.references.iter().flat_map(|image| image.painted(augment)).collect()
+                run.class.references.iter().flat_map(|image| image.augmented(augment)).collect()
             }
             None => run.class.references.clone(),
         }),
@@ -41,6 +43,9 @@ impl ClassRun<'_> {
         label: Label,
     ) -> Result<Arc<Instance>, RunError> {
         let engine = self.engine;
+        if engine.pipeline.stages[stage].trained {
+            return self.trained(stage);
+        }
         let Some(fit) = engine.wiring[stage].fit_of(label) else {
             return engine.instance(stage);
         };
@@ -58,13 +63,57 @@ impl ClassRun<'_> {
         Ok(loaded)
     }
 
+    /// The instance with what `loupe train` left for this class. Errors: `Untrained`, the component's own.
+    fn trained(&mut self, stage: usize) -> Result<Arc<Instance>, RunError> {
+        let Some((path, digest)) = self.trained_state(stage)? else {
+            return self.engine.instance(stage);
+        };
+        let key =
+            KeyBuilder::new("trained").u64("stage", stage as u64).bytes("state", &digest).finish();
+        if let Some(loaded) = self.loaded.get(&key) {
+            return Ok(loaded.clone());
+        }
+        // What a seed draws is held against the cache's fingerprint: a file has none.
+        self.engine.instance(stage)?;
+        let mut config = self.engine.pipeline.stages[stage].config.clone();
+        config.remove("seed");
+        config.insert("state".to_owned(), path.display().to_string().into());
+        let made = Arc::new(self.engine.create(stage, &config.into(), vec![path])?);
+        self.loaded.insert(key, made.clone());
+        Ok(made)
+    }
+
+    /// File and digest of what was trained for this class; `None` for a stage that is not trained.
+    /// Errors: `Untrained`, `ReadFile`.
+    pub(super) fn trained_state(
+        &mut self,
+        stage: usize,
+    ) -> Result<Option<(PathBuf, [u8; 32])>, RunError> {
+        let described = &self.engine.pipeline.stages[stage];
+        let Some(folder) = described.state.as_deref().filter(|_| described.trained) else {
+            return Ok(None);
+        };
+        if let Some(known) = self.trained_states.get(&stage) {
+            return Ok(Some(known.clone()));
+        }
+        let path = std::path::absolute(state_file(folder, &self.class.name))
+            .map_err(|error| format!("`{}`: {error}", folder.display()))?;
+        if !path.is_file() {
+            let (stage, class) = (described.name.clone(), self.class.name.clone());
+            return Err(RunError::Untrained { stage, class, path });
+        }
+        let digest = file_digest(&path)?;
+        self.trained_states.insert(stage, (path.clone(), digest));
+        Ok(Some((path, digest)))
+    }
+
     /// Writes what was learned to the folder that the stage's `state` names.
     /// Errors: `Write`.
     fn write_state(&self, stage: usize, label: Label, state: &State) -> Result<(), RunError> {
         let Some(folder) = &self.engine.pipeline.stages[stage].state else { return Ok(()) };
         let size = label.size.map_or(String::new(), |size| format!("@{size}"));
-        let name = Names::default().path(&format!("{}{size}", self.class.name), "safetensors");
-        Ok(write_whole(&folder.join(name), &state.bytes)?)
+        let file = state_file(folder, &format!("{}{size}", self.class.name));
+        Ok(write_whole(&file, &state.bytes)?)
     }
 
     fn learn(&mut self, stage: usize, fit: &Call, key: Key) -> Result<State, RunError> {
@@ -97,6 +146,11 @@ impl ClassRun<'_> {
         }
         Ok(state)
     }
+}
+
+/// The file of a class in a folder of states.
+pub fn state_file(folder: &Path, class: &str) -> PathBuf {
+    folder.join(Names::default().path(class, "safetensors"))
 }
 
 fn stored_state(run: &ClassRun<'_>, stage: usize, key: &Key) -> Result<Option<State>, RunError> {

@@ -17,6 +17,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod text;
+mod training;
 mod wiring;
 
 use std::path::PathBuf;
@@ -25,9 +26,11 @@ use thiserror::Error;
 
 pub use class::{ClassRun, Scored, renamed};
 pub use engine::{Engine, Options, load_hooks};
+pub use fit::state_file;
 pub use keys::{file_digest, hex, numerics};
-pub use source::{ClassImages, Image};
+pub use source::{ClassImages, Image, MaskedImage};
 pub use text::sentences;
+pub use training::{Pass, Tokens, Trainee};
 
 use crate::cache::CacheError;
 use crate::files::WriteError;
@@ -60,6 +63,11 @@ pub enum RunError {
     Overflow { stage: String, value: String, dtype: &'static str },
     #[error("stage `{stage}`: {message}; fill the gap with `{command}`")]
     Prompts { stage: String, message: String, command: String },
+    #[error(
+        "stage `{stage}` has learned nothing for class `{class}` yet: there is no `{}`; train it with `loupe train`",
+        path.display()
+    )]
+    Untrained { stage: String, class: String, path: PathBuf },
     #[error("cannot start the threads: {message}")]
     Threads { message: String },
     #[error("interrupted")]

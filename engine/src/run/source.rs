@@ -5,23 +5,35 @@ use std::path::{Path, PathBuf};
 use loupe_datasets::surfaces::{self, Painted};
 
 use super::RunError;
-use crate::image::{self, Rgb};
+use crate::image::{self, N_WARPS, Rgb};
 use crate::pipeline::model::Augment;
 
-/// One image file, or what is painted over it. `digest` is BLAKE3 of its bytes, and of the paint.
+/// One image file, or what `augment` makes of it. `digest` is BLAKE3 of its bytes, and of the change.
 #[derive(Clone, Debug)]
 pub struct Image {
     pub name: String,
     pub path: PathBuf,
     pub digest: [u8; 32],
-    pub paint: Option<Paint>,
+    pub change: Option<Change>,
 }
 
 /// How `augment` changes an image before a fit sees it.
 #[derive(Clone, Copy, Debug)]
-pub struct Paint {
+pub struct Change {
     /// BLAKE3 of the file's bytes.
     file: [u8; 32],
+    how: How,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Paint(Paint),
+    /// Which of `mvfa-11`.
+    Warp(usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Paint {
     seed: u64,
     damaged: bool,
 }
@@ -32,33 +44,64 @@ impl Image {
     pub fn open(name: &str, path: &Path) -> Result<Image, RunError> {
         let bytes = read(path)?;
         let digest = *blake3::hash(&bytes).as_bytes();
-        Ok(Image { name: name.to_owned(), path: path.to_owned(), digest, paint: None })
+        Ok(Image { name: name.to_owned(), path: path.to_owned(), digest, change: None })
     }
 
-    /// The image as photographs taken again, by `augment`: every second one with a painted defect.
-    pub fn painted(&self, augment: &Augment) -> Vec<Image> {
+    /// What a fit sees in the place of the image.
+    pub fn augmented(&self, augment: &Augment) -> Vec<Image> {
+        match augment {
+            Augment::Painted { defects, seed } => self.painted(*defects, *seed),
+            Augment::Mvfa11 => (0..N_WARPS).map(|index| self.warped(index)).collect(),
+        }
+    }
+
+    /// The image as photographs taken again, every second one with a painted defect.
+    fn painted(&self, n: usize, seed: u64) -> Vec<Image> {
         let one = |index: usize| {
-            let recipe = format!("painted/1 {} {index}", augment.seed);
-            let digest = *blake3::Hasher::new()
-                .update(recipe.as_bytes())
-                .update(&self.digest)
-                .finalize()
-                .as_bytes();
+            let digest = self.changed(&format!("painted/1 {seed} {index}"));
             // A seed of the contents: what is painted does not depend on what a file is called.
             let mut seed = [0; 8];
             seed.copy_from_slice(&digest[..8]);
-            let seed = u64::from_le_bytes(seed);
-            let paint = Some(Paint { file: self.digest, seed, damaged: index % 2 == 1 });
-            Image { name: format!("{}#{index}", self.name), digest, paint, ..self.clone() }
+            let paint = Paint { seed: u64::from_le_bytes(seed), damaged: index % 2 == 1 };
+            self.with(index, digest, How::Paint(paint))
         };
-        (0..augment.defects).map(one).collect()
+        (0..n).map(one).collect()
+    }
+
+    /// The image turned, moved or mirrored once it is prepared.
+    fn warped(&self, index: usize) -> Image {
+        self.with(index, self.changed(&format!("mvfa-11/1 {index}")), How::Warp(index))
+    }
+
+    fn changed(&self, recipe: &str) -> [u8; 32] {
+        *blake3::Hasher::new().update(recipe.as_bytes()).update(&self.digest).finalize().as_bytes()
+    }
+
+    fn with(&self, index: usize, digest: [u8; 32], how: How) -> Image {
+        let change = Some(Change { file: self.digest, how });
+        Image { name: format!("{}#{index}", self.name), digest, change, ..self.clone() }
+    }
+
+    /// Which of `mvfa-11` the prepared image is to be warped by.
+    pub fn warp(&self) -> Option<usize> {
+        match self.change?.how {
+            How::Warp(index) => Some(index),
+            How::Paint(_) => None,
+        }
+    }
+
+    fn paint(&self) -> Option<Paint> {
+        match self.change?.how {
+            How::Paint(paint) => Some(paint),
+            How::Warp(_) => None,
+        }
     }
 
     /// Decodes the file, which must still hold the bytes that `digest` was taken of.
     /// Errors: `ReadImage`, `Image` if it is no image, `ImageChanged` if the file changed since.
     pub fn decode(&self) -> Result<Rgb, RunError> {
         let rgb = self.decode_file()?;
-        let painted = self.paint.and_then(|paint| painted(&rgb, paint));
+        let painted = self.paint().and_then(|paint| painted(&rgb, paint));
         Ok(match painted {
             Some(painted) => Rgb { pixels: painted.rgb, ..rgb },
             None => rgb,
@@ -69,7 +112,7 @@ impl Image {
     /// Errors: as `decode`.
     pub fn painted_mask(&self) -> Result<([usize; 2], Vec<f32>), RunError> {
         let rgb = self.decode_file()?;
-        let mask = match self.paint.and_then(|paint| painted(&rgb, paint)) {
+        let mask = match self.paint().and_then(|paint| painted(&rgb, paint)) {
             Some(painted) => painted.mask.iter().map(|value| f32::from(*value) / 255.0).collect(),
             None => vec![0.0; rgb.height * rgb.width],
         };
@@ -78,7 +121,7 @@ impl Image {
 
     fn decode_file(&self) -> Result<Rgb, RunError> {
         let bytes = read(&self.path)?;
-        let digest = self.paint.map_or(self.digest, |paint| paint.file);
+        let digest = self.change.map_or(self.digest, |change| change.file);
         if *blake3::hash(&bytes).as_bytes() != digest {
             return Err(RunError::ImageChanged { path: self.path.clone() });
         }
@@ -111,13 +154,22 @@ fn read(path: &Path) -> Result<Vec<u8>, RunError> {
 }
 
 /// What a run needs of one class: its names, the references its fits see and the images under test.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ClassImages {
     pub name: String,
     pub display: String,
     pub synonyms: Vec<String>,
     pub references: Vec<Image>,
+    pub anomalous_references: Vec<MaskedImage>,
     pub tests: Vec<Image>,
+}
+
+/// An anomalous reference.
+#[derive(Clone, Debug)]
+pub struct MaskedImage {
+    pub image: Image,
+    /// File of its mask, if the data set has one.
+    pub mask: Option<PathBuf>,
 }
 
 #[cfg(test)]
@@ -138,7 +190,7 @@ mod tests {
     #[test]
     fn every_second_painted_image_is_damaged_where_its_mask_says() {
         let (_folder, image) = references();
-        let painted = image.painted(&Augment { defects: 6, seed: 0 });
+        let painted = image.augmented(&Augment::Painted { defects: 6, seed: 0 });
         let digests: std::collections::HashSet<_> = painted.iter().map(|one| one.digest).collect();
         assert_eq!(digests.len(), 6);
         for (index, one) in painted.iter().enumerate() {
@@ -153,8 +205,10 @@ mod tests {
     #[test]
     fn another_seed_paints_something_else_and_the_same_the_same() {
         let (_folder, image) = references();
-        let painted =
-            |seed| image.painted(&Augment { defects: 2, seed }).remove(1).decode().unwrap();
+        let painted = |seed| {
+            let painted = image.augmented(&Augment::Painted { defects: 2, seed });
+            painted[1].decode().unwrap()
+        };
         assert_eq!(painted(0).pixels, painted(0).pixels);
         assert_ne!(painted(0).pixels, painted(1).pixels);
     }

@@ -86,6 +86,7 @@ fn stage(name: &str, component: Component, inputs: Vec<Input>, mapped: Vec<Label
         inputs,
         fit_on: Some(FitOn::References),
         augment: None,
+        trained: false,
         state: None,
         embed_with: None,
         taps: None,

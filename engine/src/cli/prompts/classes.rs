@@ -40,8 +40,8 @@ pub(super) fn classes(pipeline: &Pipeline, wanted: &[String]) -> Result<Vec<Name
     let hooks = load_hooks(hooks, pipeline)?;
     let called = |names: Names| {
         let Names { class: name, display, synonyms } = names;
-        let (references, tests) = (Vec::new(), Vec::new());
-        let class = renamed(&hooks, ClassImages { name, display, synonyms, references, tests })?;
+        let blank = ClassImages { name, display, synonyms, ..ClassImages::default() };
+        let class = renamed(&hooks, blank)?;
         let ClassImages { name, display, synonyms, .. } = class;
         Ok(Names { class: name, display, synonyms })
     };

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use crate::abi::{LoupeCall, LoupeError, LoupeState, LoupeTrain};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::glue::component::{Instance, checked_call};
 use crate::glue::sink::Sink;
 use crate::glue::{call, guard, raw};

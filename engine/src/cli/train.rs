@@ -1,0 +1,238 @@
+//! `loupe train`: what `[train]` describes, class by class.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+
+use super::study::{Keep as Kept, Study, StudyOptions};
+use super::text::columns;
+use super::{Common, Exit, Format, Outcome, parse_set, print, print_json, setup};
+use crate::data;
+use crate::experiment::{Watch as CellWatch, measure_class};
+use crate::files::write_whole;
+use crate::metrics::ClassMetrics;
+use crate::pipeline::model::{Keep, Train};
+use crate::run::{ClassImages, RunError, state_file};
+use crate::train::{Epoch, TrainError, TrainOptions, Trained, Watch, train_class};
+use loupe_datasets::Sample;
+
+/// Steps between two checkpoints.
+const SAVE_EVERY: usize = 50;
+/// Letters of a curve in the terminal, low to high.
+const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The pipeline, a TOML file with [train]
+    pipeline: PathBuf,
+    /// Only these classes
+    #[arg(long = "class", value_name = "NAME")]
+    classes: Vec<String>,
+    /// Change a key of the pipeline, such as train.epochs=10
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
+    sets: Vec<(String, String)>,
+    /// Forget what an earlier call has done
+    #[arg(long)]
+    fresh: bool,
+    /// Keep nothing in the feature cache and reuse nothing from it
+    #[arg(long)]
+    no_cache: bool,
+}
+
+pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
+    let loader = setup::loader(common);
+    let pipeline = setup::checked(&arguments.pipeline, &arguments.sets, &loader)?;
+    let Some(train) = &pipeline.train else {
+        let path = arguments.pipeline.display();
+        return Err(anyhow::anyhow!("`{path}` has no [train]: nothing in it learns").into());
+    };
+    let options = StudyOptions {
+        classes: &arguments.classes,
+        no_cache: arguments.no_cache,
+        cancel: setup::interrupt_flag()?,
+    };
+    let study = Study::open(common, &options, &arguments.pipeline, &pipeline, &loader)?;
+    let folder = pipeline.stages[train.stage].state.clone().unwrap_or_default();
+    let mut rows = Vec::new();
+    for class in &study.dataset.classes {
+        let references = &study.cells(None, None)[0];
+        let (images, samples) = data::class_images(class, references)?;
+        let options = TrainOptions { fresh: arguments.fresh, save_every: SAVE_EVERY };
+        let mut shown = Shown::new(&study, train, &images, &samples);
+        let mask_above = study.dataset.mask_above;
+        let trained =
+            train_class(&study.engine, train, images.clone(), mask_above, options, &mut shown);
+        shown.bar.finish_and_clear();
+        let trained = match trained {
+            Ok(trained) => trained,
+            Err(TrainError::Run(RunError::Cancelled)) => {
+                eprintln!("class {}: stopped; the same command goes on from here", class.name);
+                return Err(Exit::Interrupted);
+            }
+            Err(error) => return Err(anyhow::anyhow!("class `{}`: {error}", class.name).into()),
+        };
+        write_curve(&folder, &class.name, &trained.epochs)?;
+        rows.push((class.name.clone(), trained));
+    }
+    for warning in study.engine.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    report(common, train, &rows)?;
+    eprintln!("wrote {}", folder.display());
+    Ok(())
+}
+
+fn report(common: &Common, train: &Train, rows: &[(String, Trained)]) -> Outcome {
+    if common.format == Format::Json {
+        let row = |(class, trained): &(String, Trained)| {
+            serde_json::json!({
+                "class": class, "file": trained.file, "kept_epoch": trained.kept.0,
+                "oracle": trained.kept.1, "resumed_at": trained.resumed_at, "epochs": trained.epochs,
+            })
+        };
+        return print_json(&rows.iter().map(row).collect::<Vec<_>>());
+    }
+    let heads = ["class", "samples", "first loss", "last loss", "curve", "kept epoch"];
+    let row = |(class, trained): &(String, Trained)| {
+        let losses: Vec<f64> = trained.epochs.iter().map(|epoch| epoch.loss).collect();
+        let loss = |loss: Option<&f64>| loss.map_or("-".to_owned(), |loss| format!("{loss:.4}"));
+        vec![
+            class.clone(),
+            trained.epochs.last().map_or(0, |epoch| epoch.n_samples).to_string(),
+            loss(losses.first()),
+            loss(losses.last()),
+            curve(&losses, 32),
+            match trained.kept {
+                (epoch, Some(_)) => format!("{epoch} (oracle)"),
+                (epoch, None) => epoch.to_string(),
+            },
+        ]
+    };
+    let table: Vec<Vec<String>> = rows.iter().map(row).collect();
+    print(&columns(&heads, &table, &[1, 2, 3]))?;
+    if train.keep == Keep::BestTest {
+        eprintln!(
+            "note: epochs were chosen by the test set: figures of such a run are an oracle's"
+        );
+    }
+    Ok(())
+}
+
+/// Losses as letters, at most so many.
+fn curve(losses: &[f64], n: usize) -> String {
+    let (low, high) = losses
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(*x), high.max(*x)));
+    let shown = losses.len().min(n);
+    let letter = |i: usize| {
+        let at = i * losses.len() / shown.max(1);
+        let share = if high > low { (losses[at] - low) / (high - low) } else { 0.0 };
+        LEVELS[((share * 7.0).round() as usize).min(7)]
+    };
+    (0..shown).map(letter).collect()
+}
+
+/// `CLASS.losses.csv` beside the state: a line an epoch.
+fn write_curve(folder: &Path, class: &str, epochs: &[Epoch]) -> Outcome {
+    let names: Vec<&str> = epochs
+        .first()
+        .map_or(Vec::new(), |epoch| epoch.parts.iter().map(|part| part.0.as_str()).collect());
+    let mut text =
+        format!("epoch,loss{}\n", names.iter().map(|name| format!(",{name}")).collect::<String>());
+    for (idx, epoch) in epochs.iter().enumerate() {
+        text += &format!("{},{}", idx + 1, epoch.loss);
+        for name in &names {
+            let part = epoch.parts.iter().find(|part| part.0 == *name);
+            text += &part.map_or(",".to_owned(), |part| format!(",{}", part.1));
+        }
+        text.push('\n');
+    }
+    Ok(write_whole(&state_file(folder, class).with_extension("losses.csv"), text.as_bytes())?)
+}
+
+/// The bar of a class.
+struct Shown<'a> {
+    study: &'a Study<'a>,
+    train: &'a Train,
+    images: &'a ClassImages,
+    samples: &'a [Sample],
+    bar: ProgressBar,
+    started: Instant,
+}
+
+impl<'a> Shown<'a> {
+    fn new(
+        study: &'a Study<'a>,
+        train: &'a Train,
+        images: &'a ClassImages,
+        samples: &'a [Sample],
+    ) -> Self {
+        let bar = ProgressBar::new(0);
+        if !std::io::stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        if let Ok(style) =
+            ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {eta} {msg}")
+        {
+            bar.set_style(style);
+        }
+        Shown { study, train, images, samples, bar, started: Instant::now() }
+    }
+
+    /// Image AUROC and, where there are masks, pixel AUROC on the test set.
+    fn oracle(&self, file: &Path) -> Result<f64, RunError> {
+        let failed = |error: String| RunError::Tensor { message: error };
+        let stage = &self.study.pipeline.stages[self.train.stage];
+        let state = state_file(stage.state.as_deref().unwrap_or(Path::new("")), &self.images.name);
+        let earlier = fs::read(&state).ok();
+        let bytes = fs::read(file).map_err(|error| failed(error.to_string()))?;
+        write_whole(&state, &bytes)?;
+        let cell = self.study.cell(&self.study.cells(None, None)[0], Kept::default());
+        let found = measure_class(&cell, self.images.clone(), self.samples, &mut Silent);
+        if let Some(earlier) = earlier {
+            write_whole(&state, &earlier)?;
+        }
+        let metrics = found.map_err(|error| failed(error.to_string()))?;
+        let of = |row: &ClassMetrics, name: &str| {
+            let value = row.values.iter().find(|value| value.0 == name);
+            value.and_then(|value| value.1.get())
+        };
+        let row = metrics.first().ok_or_else(|| failed("no protocol".to_owned()))?;
+        let parts = ["image.auroc", "pixel.auroc"].map(|name| of(row, name).unwrap_or_default());
+        Ok(parts.iter().sum())
+    }
+}
+
+impl Watch for Shown<'_> {
+    fn begin(&mut self, class: &str, n_steps: usize) {
+        self.bar.set_prefix(class.to_owned());
+        self.bar.set_length(n_steps as u64);
+    }
+
+    fn step(&mut self, step: usize, loss: f64) {
+        self.bar.set_position(step as u64);
+        self.bar.set_message(format!("loss {loss:.4}"));
+    }
+
+    fn epoch(&mut self, epoch: usize, done: &Epoch, file: &Path) -> Result<Option<f64>, RunError> {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let said = format!("{}: epoch {epoch}, loss {:.4}", self.images.name, done.loss);
+        if self.train.keep == Keep::Last {
+            self.bar.suspend(|| eprintln!("{said}, {seconds:.0} s"));
+            return Ok(None);
+        }
+        let figure = self.oracle(file)?;
+        self.bar.suspend(|| eprintln!("{said}, test set {figure:.4} (oracle), {seconds:.0} s"));
+        Ok(Some(figure))
+    }
+}
+
+struct Silent;
+
+impl CellWatch for Silent {
+    fn class(&mut self, _: &str, _: usize) {}
+    fn image(&mut self) {}
+}

@@ -1,0 +1,235 @@
+//! `loupe train`: adapters between an encoder's taps learn from references, class by class. The encoder
+//! gives cotangents, the fusion gradients (`run::Trainee`); samples, losses, the optimiser, epochs and
+//! checkpoints are here.
+
+mod adam;
+mod checkpoint;
+mod loss;
+mod samples;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+pub use adam::{Learned, Learning};
+pub use loss::{HeadLoss, Target, TextPair, head_loss};
+pub use samples::{Sample, order, samples};
+
+use crate::files::WriteError;
+use crate::image::ImageError;
+use crate::pipeline::TOKENS;
+use crate::pipeline::model::{HeadLosses, Loss, Train};
+use crate::plugin::{Tensor, Value};
+use crate::run::{ClassImages, ClassRun, Engine, RunError, Tokens, Trainee, state_file};
+use checkpoint::{Checkpoint, Position};
+
+#[derive(Debug, Error)]
+pub enum TrainError {
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Mask(#[from] ImageError),
+    #[error("cannot read `{}`: {message}", path.display())]
+    Read { path: PathBuf, message: String },
+    #[error("the parameters cannot be trained: {why}")]
+    Parameters { why: String },
+    #[error(
+        "the gradient of `{name}` is not finite; a smaller `lr` under `optimizer` of [train] may help"
+    )]
+    NotFinite { name: String },
+    #[error("there is nothing to learn from: {why}")]
+    Nothing { why: String },
+    #[error(
+        "`{}` is of another training ({what}); remove it, or train afresh with `--fresh`",
+        path.display()
+    )]
+    OtherTraining { path: PathBuf, what: String },
+}
+
+/// What one epoch came to.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Epoch {
+    pub n_samples: usize,
+    /// Mean over the samples of the sum of all losses.
+    pub loss: f64,
+    /// The same by head and part, taps summed: `seg focal`.
+    pub parts: Vec<(String, f64)>,
+}
+
+/// What came of training one class.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    pub file: PathBuf,
+    pub epochs: Vec<Epoch>,
+    /// The epoch whose parameters are in the file, and the figure that chose it.
+    pub kept: (usize, Option<f64>),
+    /// Where an interrupted training was taken up again: epoch and step.
+    pub resumed_at: Option<(usize, usize)>,
+}
+
+/// What the caller shows and decides while a class learns.
+pub trait Watch {
+    /// Before the first step.
+    fn begin(&mut self, class: &str, n_steps: usize);
+    fn step(&mut self, step: usize, loss: f64);
+    /// After each epoch, its state being written to `file`: a figure, where the highest chooses the epoch
+    /// that is kept, or none, where the last is kept.
+    fn epoch(&mut self, epoch: usize, done: &Epoch, file: &Path) -> Result<Option<f64>, RunError>;
+}
+
+/// How a class is trained.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TrainOptions {
+    /// Does not take an earlier training up.
+    pub fresh: bool,
+    /// Steps between two checkpoints.
+    pub save_every: usize,
+}
+
+/// Trains the stage that `[train]` names for one class and writes its file. An interrupt writes a
+/// checkpoint and ends with `Cancelled`; the same call goes on from it and ends with the same bytes.
+/// Errors: what a stage, a file or the parameters report.
+pub fn train_class(
+    engine: &Engine<'_>,
+    train: &Train,
+    images: ClassImages,
+    mask_above: u8,
+    options: TrainOptions,
+    watch: &mut dyn Watch,
+) -> Result<Trained, TrainError> {
+    let mut run = ClassRun::new(engine, images)?;
+    let stage = &engine.pipeline.stages[train.stage];
+    let nothing = |why: &str| TrainError::Nothing { why: why.to_owned() };
+    let folder = stage.state.as_deref().ok_or_else(|| nothing("`state` names no folder"))?;
+    let class = run.class().clone();
+    let text = text_pair(&mut run, train)?;
+    let outputs: Vec<String> =
+        train.losses.iter().map(|losses| format!("{}{TOKENS}", losses.head)).collect();
+    let mut trainee = Trainee::new(&mut run, train.stage, &outputs)?;
+    let all = samples(&class, train.augment.as_ref(), trainee.size(), mask_above)?;
+    let first = all.first().ok_or_else(|| {
+        nothing("the class has no references; set `shots` and `anomalous` under `references`")
+    })?;
+    let mut learned = Learned::new(trainee.parameters(&first.image)?)?;
+    let file = state_file(folder, &class.name);
+    let key = checkpoint::key(engine, train, &all);
+    let mut at = Position::default();
+    let side = Checkpoint::new(&file, &class.name, key);
+    let resumed = !options.fresh && side.load(&mut learned, &mut at)?;
+    let resumed_at = resumed.then_some((at.epochs.len() + 1, at.step));
+    watch.begin(&class.name, all.len() * train.epochs);
+    while at.epochs.len() < train.epochs {
+        let order = order(all.len(), engine.pipeline.run.seed, at.epochs.len());
+        while let Some(idx) = order.get(at.step) {
+            if let Err(error) = engine.stop_if_cancelled() {
+                side.save(&learned, &at)?;
+                return Err(error.into());
+            }
+            let losses = one_step(&mut trainee, &mut learned, train, &text, &all[*idx])?;
+            at.add(&losses);
+            watch.step(at.epochs.len() * all.len() + at.step, at.last());
+            if options.save_every > 0 && at.step % options.save_every == 0 {
+                side.save(&learned, &at)?;
+            }
+        }
+        at.end_epoch();
+        let candidate = side.write(&learned, &at, train)?;
+        let done = at.epochs.last().cloned().unwrap_or_default();
+        let figure = watch.epoch(at.epochs.len(), &done, &candidate)?;
+        if at.is_better(figure) {
+            side.keep(&candidate)?;
+        }
+        side.save(&learned, &at)?;
+        engine.flush();
+    }
+    side.finish()?;
+    Ok(Trained { file, kept: at.kept, epochs: at.epochs, resumed_at })
+}
+
+fn text_pair(run: &mut ClassRun<'_>, train: &Train) -> Result<TextPair, TrainError> {
+    let why = "its text wants sentences of both kinds, normal and anomalous, with embeddings";
+    let nothing = || TrainError::Nothing { why: why.to_owned() };
+    let Value::EmbeddedText { sentences, embeddings } = run.text(train.text)? else {
+        return Err(nothing());
+    };
+    let width = embeddings.shape().last().copied().unwrap_or_default();
+    let kinds: Vec<bool> = sentences.iter().map(|sentence| sentence.anomalous).collect();
+    TextPair::new(embeddings.data(), width, &kinds).ok_or_else(nothing)
+}
+
+/// The parts of a step's loss by head, taps summed.
+type StepLosses = Vec<(String, f64)>;
+
+/// Forward, losses, backward, and one step of the optimiser for the heads that have a loss here.
+fn one_step(
+    trainee: &mut Trainee<'_, '_>,
+    learned: &mut Learned,
+    train: &Train,
+    text: &TextPair,
+    sample: &Sample,
+) -> Result<StepLosses, TrainError> {
+    let target =
+        Target { anomalous: sample.anomalous, mask: sample.mask.as_deref(), size: trainee.size() };
+    let pass = trainee.forward(&sample.image, &learned.state)?;
+    let mut parts: StepLosses = Vec::new();
+    let mut cotangents = Vec::with_capacity(pass.tokens.len());
+    for of_tap in &pass.tokens {
+        let mut back = Vec::new();
+        for losses in &train.losses {
+            let output = format!("{}{TOKENS}", losses.head);
+            let Some(tokens) = of_tap.iter().find(|tokens| tokens.output == output) else {
+                continue;
+            };
+            let found = one_head(&tokens.tensor, losses, train, text, &target)?;
+            for (part, loss) in &found.parts {
+                add(&mut parts, &losses.head, *part, *loss);
+            }
+            if !found.parts.is_empty() {
+                let shape = tokens.tensor.shape().to_vec();
+                let tensor = Tensor::new(shape, found.cotangent).map_err(RunError::from)?;
+                back.push(Tokens { output, tensor });
+            }
+        }
+        cotangents.push(back);
+    }
+    let gradients = pass.backward(cotangents)?;
+    let with_loss = |head: &str| parts.iter().any(|(name, _)| name.split(' ').next() == Some(head));
+    let idle: Vec<String> = trainee
+        .heads()
+        .into_iter()
+        .filter(|head| !with_loss(head))
+        .map(|head| format!("{head}_"))
+        .collect();
+    let learns = |name: &str| !idle.iter().any(|head| name.starts_with(head));
+    learned.step(&gradients, &train.optimizer, &learns)?;
+    Ok(parts)
+}
+
+fn one_head(
+    tokens: &Tensor,
+    losses: &HeadLosses,
+    train: &Train,
+    text: &TextPair,
+    target: &Target<'_>,
+) -> Result<HeadLoss, TrainError> {
+    let &[1, rows, cols, width] = tokens.shape() else {
+        let why = format!("its tokens want the shape [1, gh, gw, d], got {:?}", tokens.shape());
+        return Err(TrainError::Nothing { why });
+    };
+    if width != text.0[0].len() {
+        let why = format!("its tokens have {width} channels, the text {}", text.0[0].len());
+        return Err(TrainError::Nothing { why });
+    }
+    Ok(head_loss(tokens.data(), [rows, cols], text, train.scale, &losses.of, target))
+}
+
+fn add(parts: &mut StepLosses, head: &str, part: Loss, loss: f64) {
+    let name = serde_json::to_value(part).unwrap_or_default();
+    let name = format!("{head} {}", name.as_str().unwrap_or_default());
+    match parts.iter_mut().find(|known| known.0 == name) {
+        Some(known) => known.1 += loss,
+        None => parts.push((name, loss)),
+    }
+}
