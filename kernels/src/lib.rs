@@ -26,7 +26,7 @@ mod unit_rows;
 pub use activation::{sigmoid, silu};
 pub use dense::{add_dense, add_dense_reference};
 pub use error::KernelError;
-pub use matmul::{Matrix, matmul, matmul_reference};
+pub use matmul::{Matrix, add_matmul, matmul, matmul_reference};
 pub use nearest::{nearest_cosine, nearest_cosine_reference};
 pub use parallel::{ParallelFor, for_each_chunk, serial};
 pub use pool::{max, mean, quantile, top_fraction_mean};

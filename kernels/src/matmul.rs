@@ -54,6 +54,13 @@ pub fn matmul(a: Matrix, b: Matrix, out: &mut [f32]) -> Result<(), KernelError> 
     Ok(())
 }
 
+/// `out += a * b`, else as `matmul`.
+pub fn add_matmul(a: Matrix, b: Matrix, out: &mut [f32]) -> Result<(), KernelError> {
+    check(a, b, out.len())?;
+    product(a, b, true, out);
+    Ok(())
+}
+
 /// `out = a * b`, or `out += a * b` where it `adds`: every product of this crate is made here. The
 /// caller has found the shapes to fit.
 pub(crate) fn product(a: Matrix, b: Matrix, adds: bool, out: &mut [f32]) {
@@ -150,6 +157,9 @@ mod tests {
                 matmul_reference(a, b, &mut plain).unwrap();
                 assert!(max_error(&fast, &plain) < 1e-5, "{n} x {k} x {m}");
                 assert!(fast.iter().all(|value| value.is_finite()), "{n} x {k} x {m}");
+                add_matmul(a, b, &mut fast).unwrap();
+                plain.iter_mut().for_each(|value| *value *= 2.0);
+                assert!(max_error(&fast, &plain) < 2e-5, "{n} x {k} x {m}, added");
             }
         }
     }

@@ -49,6 +49,40 @@ impl Heads {
         self.merge(&weigh(&q, &self.k, &self.v, causal)?)
     }
 
+    /// The cotangent of the fused projection from that of what `attend` of one image without `causal`
+    /// gave. Shapes: `cotangent [n, h*d]` -> `[n, 3*h*d]`. The weights are computed again, in the same
+    /// chunks of rows; each chunk's scores are held twice.
+    pub fn pull_back(&self, cotangent: &Tensor) -> Result<Tensor> {
+        let (n_heads, n, head_width) = self.q.dims3()?;
+        let given = cotangent.reshape((n, n_heads, head_width))?.transpose(0, 1)?.contiguous()?;
+        let scale = 1.0 / (head_width as f32).sqrt();
+        let q = ops::scaled(&self.q, scale)?;
+        let (keys, values) = (self.k.t()?, self.v.t()?);
+        let n_chunk = rows_per_chunk(n_heads, n);
+        let (mut of_q, mut sums) = (Vec::with_capacity(n.div_ceil(n_chunk)), None);
+        for first in (0..n).step_by(n_chunk) {
+            let chunk = |x: &Tensor| x.narrow(1, first, n_chunk.min(n - first));
+            let (rows, given) = (chunk(&q)?, chunk(&given)?);
+            let weights = rows.matmul(&keys)?;
+            ops::softmax_in_place(&weights, false, first)?;
+            let of_scores = given.matmul(&values)?;
+            ops::softmax_pull_back(&of_scores, &weights)?;
+            of_q.push(of_scores.matmul(&self.k)?);
+            let of_k = of_scores.t()?.matmul(&rows)?;
+            let of_v = weights.t()?.matmul(&given)?;
+            sums = Some(match sums {
+                Some((k, v)) => (ops::add(of_k, &k)?, ops::add(of_v, &v)?),
+                None => (of_k, of_v),
+            });
+        }
+        let Some((of_k, of_v)) = sums else { return Ok(cotangent.repeat((1, 3))?) };
+        let of_q = ops::scaled(&Tensor::cat(&of_q, 1)?, scale)?;
+        Ok(Tensor::stack(&[of_q, of_k, of_v], 0)?
+            .permute((2, 0, 1, 3))?
+            .contiguous()?
+            .reshape((n, 3 * n_heads * head_width))?)
+    }
+
     /// GEM's self-self attention, heads merged: the values weighed by how alike the tokens' values,
     /// keys and queries are among themselves, and the three results averaged. Shape: `[n, h*d]`.
     ///

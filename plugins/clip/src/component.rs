@@ -85,22 +85,21 @@ impl Encoder for GemEncoder {
     }
 }
 
-// `train` changes nothing: the blocks are frozen and this revision offers no backward pass.
 impl Taps for ClipEncoder {
     type Session = model::Session;
 
-    fn open(&self, taps: &[u32], _train: bool, images: &Tensor) -> Result<(Self::Session, Tensor)> {
-        open(&self.clip, taps, images, None)
+    fn open(&self, taps: &[u32], train: bool, images: &Tensor) -> Result<(Self::Session, Tensor)> {
+        open(&self.clip, taps, images, None, train)
     }
 
     fn open_at(
         &self,
         taps: &[u32],
-        _train: bool,
+        train: bool,
         images: &Tensor,
         stream: &Tensor,
     ) -> Result<Self::Session> {
-        open_at(&self.clip, taps, images, stream, None)
+        open_at(&self.clip, taps, images, stream, None, train)
     }
 
     fn resume(&self, session: &mut Self::Session, stream: &Tensor) -> Result<Tensor> {
@@ -115,18 +114,18 @@ impl Taps for ClipEncoder {
 impl Taps for GemEncoder {
     type Session = model::Session;
 
-    fn open(&self, taps: &[u32], _train: bool, images: &Tensor) -> Result<(Self::Session, Tensor)> {
-        open(&self.clip, taps, images, Some(self.gem))
+    fn open(&self, taps: &[u32], train: bool, images: &Tensor) -> Result<(Self::Session, Tensor)> {
+        open(&self.clip, taps, images, Some(self.gem), train)
     }
 
     fn open_at(
         &self,
         taps: &[u32],
-        _train: bool,
+        train: bool,
         images: &Tensor,
         stream: &Tensor,
     ) -> Result<Self::Session> {
-        open_at(&self.clip, taps, images, stream, Some(self.gem))
+        open_at(&self.clip, taps, images, stream, Some(self.gem), train)
     }
 
     fn resume(&self, session: &mut Self::Session, stream: &Tensor) -> Result<Tensor> {
@@ -135,6 +134,28 @@ impl Taps for GemEncoder {
 
     fn finish(&self, session: Self::Session, stream: &Tensor, wanted: &Wanted) -> Result<Outputs> {
         finish(&self.clip, session, stream, wanted)
+    }
+}
+
+impl Backward for ClipEncoder {
+    fn backward(
+        &self,
+        session: &mut Self::Session,
+        segment: usize,
+        cotangent: &Tensor,
+    ) -> Result<Tensor> {
+        to_plugin(&self.clip.backward(session, segment, &to_candle(cotangent)?)?)
+    }
+}
+
+impl Backward for GemEncoder {
+    fn backward(
+        &self,
+        session: &mut Self::Session,
+        segment: usize,
+        cotangent: &Tensor,
+    ) -> Result<Tensor> {
+        to_plugin(&self.clip.backward(session, segment, &to_candle(cotangent)?)?)
     }
 }
 
@@ -259,9 +280,10 @@ fn open(
     taps: &[u32],
     images: &Tensor,
     gem: Option<Gem>,
+    train: bool,
 ) -> Result<(model::Session, Tensor)> {
     let taps = taps.iter().map(|tap| *tap as usize).collect();
-    let (session, stream) = clip.open(&to_candle(images)?, taps, gem)?;
+    let (session, stream) = clip.open(&to_candle(images)?, taps, gem, train)?;
     Ok((session, to_plugin(&stream)?))
 }
 
@@ -271,17 +293,18 @@ fn open_at(
     images: &Tensor,
     stream: &Tensor,
     gem: Option<Gem>,
+    train: bool,
 ) -> Result<model::Session> {
     let [_, _, height, width] = images.dims_n("image")?;
     let (first, rest) = taps.split_first().ok_or_else(|| Error::empty("taps"))?;
     let tap = *first as usize;
     if gem.is_some_and(|gem| tap > clip.vision.first_gem_block(&gem)) {
         // The kept stream lacks GEM's, which can only be had from the images again.
-        return Ok(open(clip, taps, images, gem)?.0);
+        return Ok(open(clip, taps, images, gem, train)?.0);
     }
     let rest = rest.iter().map(|tap| *tap as usize).collect();
     let grid = clip.vision.grid(height, width)?;
-    Ok(clip.open_at(tap, grid, &to_candle(stream)?, rest, gem)?)
+    Ok(clip.open_at(tap, grid, &to_candle(stream)?, rest, gem, train)?)
 }
 
 fn finish(

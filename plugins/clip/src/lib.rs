@@ -1,8 +1,10 @@
 //! Encoders `clip` and `gem`: CLIP's image and text towers from any published weights file.
 
+mod activation;
 mod approx;
 mod assemble;
 pub mod attention;
+mod backward;
 mod clean;
 mod component;
 pub mod config;

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use candle_core::Tensor;
 
 use crate::assemble::{text_tower, vision_tower};
+use crate::backward::Tape;
 use crate::config::{Activation, ModelConfig};
 use crate::error::{ClipError, Result};
 use crate::ops;
@@ -67,6 +68,8 @@ pub struct Session {
     gem: Option<Gem>,
     /// GEM's streams, one an image, once reached.
     gem_streams: Vec<Option<Tensor>>,
+    /// What `backward` needs of the segments between taps, if the pass was opened for it.
+    pub(crate) tape: Option<Tape>,
 }
 
 impl Session {
@@ -127,7 +130,8 @@ impl Clip {
         let Request { taps: at, wanted, gem } = request;
         let n_taps = at.len();
         let mut taps = Vec::with_capacity(n_taps);
-        let (mut session, mut stream) = self.open(images, at, wanted.gem().then_some(gem))?;
+        let (mut session, mut stream) =
+            self.open(images, at, wanted.gem().then_some(gem), false)?;
         for index in 0..n_taps {
             taps.push(stream.clone());
             if index + 1 < n_taps {
@@ -139,12 +143,14 @@ impl Clip {
     }
 
     /// Runs to the first tap (or no block at all if there is none) and hands out its stream
-    /// `[b, 1 + gh*gw, c]`. With `gem`, its stream is walked beside. Errors: `Shape`, `Tap`.
+    /// `[b, 1 + gh*gw, c]`. With `gem`, its stream is walked beside. With `train`, every `resume`
+    /// keeps what `backward` needs and gives the same bytes. Errors: `Shape`, `Tap`.
     pub fn open(
         &self,
         images: &Tensor,
         taps: Vec<usize>,
         gem: Option<Gem>,
+        train: bool,
     ) -> Result<(Session, Tensor)> {
         let (batch, channels, height, width) = images.dims4()?;
         if channels != 3 {
@@ -163,6 +169,7 @@ impl Clip {
             .collect::<Result<Vec<_>>>()?;
         let to = session.taps.first().copied().unwrap_or(0);
         let stream = self.advance(&mut session, stems, to)?;
+        session.tape = train.then(Tape::default);
         Ok((session, stream))
     }
 
@@ -177,11 +184,13 @@ impl Clip {
         stream: &Tensor,
         taps: Vec<usize>,
         gem: Option<Gem>,
+        train: bool,
     ) -> Result<Session> {
         let gem = gem.filter(|gem| tap <= self.vision.first_gem_block(gem));
         let all = [vec![tap], taps].concat();
         let mut session = self.session(all, gem, grid, stream.dim(0)?)?;
         session.position = tap;
+        session.tape = train.then(Tape::default);
         self.check_stream(&session, stream)?;
         Ok(session)
     }
@@ -214,6 +223,7 @@ impl Clip {
         }
         let streams = self.check_stream(&session, stream)?;
         let n_blocks = self.vision.blocks.len();
+        session.tape = None;
         if !wanted.gem() {
             session.gem = None;
         }
@@ -253,11 +263,12 @@ impl Clip {
             }
             last = *tap;
         }
-        Ok(Session { taps, position: 0, grid, gem, gem_streams: vec![None; batch] })
+        let gem_streams = vec![None; batch];
+        Ok(Session { taps, position: 0, grid, gem, gem_streams, tape: None })
     }
 
     /// Splits a stream into images. Errors: `Shape` if it is not of the session's shape.
-    fn check_stream(&self, session: &Session, stream: &Tensor) -> Result<Vec<Tensor>> {
+    pub(crate) fn check_stream(&self, session: &Session, stream: &Tensor) -> Result<Vec<Tensor>> {
         let (rows, cols) = session.grid;
         let batch = session.gem_streams.len();
         let want = [batch, N_PREFIX + rows * cols, self.config.vision.width];
@@ -284,13 +295,23 @@ impl Clip {
     fn walk(&self, session: &mut Session, streams: Vec<Tensor>, to: usize) -> Result<Vec<Tensor>> {
         let (from, gem) = (session.position, session.gem);
         session.position = to.max(from);
-        let walk_one = |(tokens, kept): (Tensor, &mut Option<Tensor>)| {
-            let stream = Stream { tokens, gem: kept.take() };
-            let Stream { tokens, gem } = self.vision.walk(stream, from, to, gem.as_ref())?;
-            *kept = gem;
-            Ok(tokens)
+        let mut kept = session.tape.is_some().then(Vec::new);
+        let mut walk_one = |(tokens, of_gem): (Tensor, &mut Option<Tensor>)| {
+            let stream = Stream { tokens, gem: of_gem.take() };
+            let mut tape = kept.as_ref().map(|_| Vec::new());
+            let stream = self.vision.walk(stream, from, to, gem.as_ref(), tape.as_mut())?;
+            *of_gem = stream.gem;
+            if let (Some(kept), Some(tape)) = (&mut kept, tape) {
+                kept.push(tape);
+            }
+            Ok(stream.tokens)
         };
-        streams.into_iter().zip(&mut session.gem_streams).map(walk_one).collect()
+        let walked = streams.into_iter().zip(&mut session.gem_streams).map(&mut walk_one);
+        let walked = walked.collect::<Result<_>>()?;
+        if let (Some(tape), Some(kept)) = (&mut session.tape, kept) {
+            tape.push(from, kept);
+        }
+        Ok(walked)
     }
 
     /// `wanted`: image embedding, patch tokens, patch embeddings.

@@ -3,7 +3,8 @@
 use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Storage, Tensor};
 use rayon::prelude::*;
 
-use crate::approx::{erfc_of_positive, exp_of_negative, max_of, sum_of};
+use crate::activation;
+use crate::approx::{dot, exp_of_negative, max_of, sum_of};
 use crate::config::Activation;
 use crate::error::{ClipError, Result};
 
@@ -30,13 +31,14 @@ impl Linear {
         self.apply_then(x, |_| {})
     }
 
-    /// As `apply`, then `act` on every value, in the same walk over the output.
+    /// As `apply`, then the activation of every value, in the same walk over the output.
     pub fn apply_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
-        match activation {
-            Activation::Gelu => self.apply_then(x, |row| row.iter_mut().for_each(gelu)),
-            Activation::GeluTanh => self.apply_then(x, |row| row.iter_mut().for_each(gelu_tanh)),
-            Activation::QuickGelu => self.apply_then(x, |row| row.iter_mut().for_each(quick_gelu)),
-        }
+        self.apply_then(x, |row| activation::apply(activation, row))
+    }
+
+    /// The cotangent of the inputs. Shapes: `cotangent [n, n_out]` -> `[n, n_in]`; f32.
+    pub fn pull_back(&self, cotangent: &Tensor) -> Result<Tensor> {
+        Ok(cotangent.matmul(&self.weight.t()?)?)
     }
 
     fn apply_then(&self, x: &Tensor, then: impl Fn(&mut [f32]) + Sync) -> Result<Tensor> {
@@ -64,16 +66,44 @@ impl LayerNorm {
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let y = x.copy()?;
         rows_in_place(&y, |_, row| {
-            let n = row.len() as f32;
-            let mean = sum_of(row, |v| v) / n;
-            let variance = sum_of(row, |v| (v - mean) * (v - mean)) / n;
-            let scale = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
+            let (mean, scale) = mean_and_scale(row);
             for ((value, weight), bias) in row.iter_mut().zip(&self.weight).zip(&self.bias) {
                 *value = (*value - mean) * scale * weight + bias;
             }
         })?;
         Ok(y)
     }
+
+    /// The cotangent of `x`, in the memory of `fresh`, which holds that of the output and nobody else
+    /// may hold. Shapes: `x`, `fresh [n,c]` -> `[n,c]`; f32.
+    pub fn pull_back(&self, x: &Tensor, fresh: Tensor) -> Result<Tensor> {
+        rows_with(&fresh, x, |row, x| {
+            let n = row.len() as f32;
+            let (mean, scale) = mean_and_scale(x);
+            row.iter_mut().zip(&self.weight).for_each(|(value, weight)| *value *= weight);
+            let along = dot(row, x, mean) * scale;
+            let (level, slope) = (sum_of(row, |v| v) / n, along * scale / n);
+            for (value, x) in row.iter_mut().zip(x) {
+                *value = scale * (*value - level - (*x - mean) * slope);
+            }
+        })?;
+        Ok(fresh)
+    }
+}
+
+/// Mean of a row, and the inverse of its standard deviation.
+fn mean_and_scale(row: &[f32]) -> (f32, f32) {
+    let n = row.len() as f32;
+    let mean = sum_of(row, |v| v) / n;
+    let variance = sum_of(row, |v| (v - mean) * (v - mean)) / n;
+    (mean, 1.0 / (variance + LAYER_NORM_EPS).sqrt())
+}
+
+/// A copy of `x` with every value activated.
+pub fn activated(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    let y = x.copy()?;
+    rows_in_place(&y, |_, row| activation::apply(activation, row))?;
+    Ok(y)
 }
 
 /// Softmax of every row in place. With `causal`, row `i` of the last two dimensions sees columns
@@ -102,21 +132,32 @@ pub fn unit_rows(x: &Tensor) -> Result<Tensor> {
 ///
 /// candle's own sums and products run on a thread pool of its own, whose size no caller can set.
 pub fn add(fresh: Tensor, other: &Tensor) -> Result<Tensor> {
+    rows_with(&fresh, other, |row, other| {
+        row.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
+    })?;
+    Ok(fresh)
+}
+
+/// `f` on every row of a freshly made tensor and the same row of another of its shape.
+/// Errors: `Shape`.
+pub fn rows_with(
+    fresh: &Tensor,
+    other: &Tensor,
+    f: impl Fn(&mut [f32], &[f32]) + Sync,
+) -> Result<()> {
     let width = other.dim(candle_core::D::Minus1)?;
     if fresh.dims() != other.dims() {
         return Err(ClipError::Shape {
-            what: "sum",
+            what: "operand",
             want: format!("{:?}", fresh.dims()),
             got: format!("{:?}", other.dims()),
         });
     }
     with_values(other, |values| {
-        rows_in_place(&fresh, |index, row| {
-            let source = values.get(index * width..).unwrap_or_default();
-            row.iter_mut().zip(source).for_each(|(sum, value)| *sum += value);
+        rows_in_place(fresh, |index, row| {
+            f(row, values.get(index * width..(index + 1) * width).unwrap_or_default());
         })
-    })??;
-    Ok(fresh)
+    })?
 }
 
 /// `factor * x` as a new tensor.
@@ -219,6 +260,17 @@ impl<F: Fn(usize, &mut [f32]) + Sync> InplaceOp1 for Rows<F> {
     }
 }
 
+/// The cotangent of softmax's inputs, in the memory of that of its outputs, `fresh`.
+/// Shapes: `fresh`, `probabilities [.., n]`.
+pub fn softmax_pull_back(fresh: &Tensor, probabilities: &Tensor) -> Result<()> {
+    rows_with(fresh, probabilities, |row, probabilities| {
+        let mean = dot(row, probabilities, 0.0);
+        for (value, probability) in row.iter_mut().zip(probabilities) {
+            *value = probability * (*value - mean);
+        }
+    })
+}
+
 fn softmax_row(row: &mut [f32]) {
     let max = max_of(row);
     row.iter_mut().for_each(|v| *v = exp_of_negative(*v - max));
@@ -230,47 +282,9 @@ fn length(row: &[f32]) -> f32 {
     sum_of(row, |v| v * v).sqrt()
 }
 
-fn gelu(value: &mut f32) {
-    let x = *value;
-    let half = 0.5 * erfc_of_positive(x.abs() * std::f32::consts::FRAC_1_SQRT_2);
-    *value = if x < 0.0 { x * half } else { x * (1.0 - half) };
-}
-
-fn gelu_tanh(value: &mut f32) {
-    let x = *value;
-    let inner = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
-    *value = 0.5 * x * (1.0 + inner.tanh());
-}
-
-fn quick_gelu(value: &mut f32) {
-    let x = *value;
-    let decay = exp_of_negative(-(1.702 * x).abs());
-    *value = if x < 0.0 { x * decay } else { x } / (1.0 + decay);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(f: fn(&mut f32), exact: fn(f64) -> f64) {
-        for step in -1_000..=1_000 {
-            let x = step as f32 / 100.0;
-            let mut got = x;
-            f(&mut got);
-            let want = exact(f64::from(x));
-            assert!((f64::from(got) - want).abs() < 1e-6, "{x}: {got} is not {want}");
-        }
-    }
-
-    #[test]
-    fn activations_equal_their_formulas() {
-        check(gelu, |x| 0.5 * x * candle_core::cpu::erf::erfc_f64(-x / 2.0_f64.sqrt()));
-        check(quick_gelu, |x| x / (1.0 + (-1.702 * x).exp()));
-        check(gelu_tanh, |x| {
-            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
-            0.5 * x * (1.0 + inner.tanh())
-        });
-    }
 
     #[test]
     fn a_matrix_is_transposed_whatever_its_sides() {

@@ -6,6 +6,7 @@
 use candle_core::Tensor;
 
 use crate::attention::Heads;
+use crate::backward::Kept;
 use crate::config::{Activation, VisionConfig};
 use crate::error::{ClipError, Result};
 use crate::ops::{self, LayerNorm, Linear};
@@ -27,31 +28,46 @@ pub struct Block {
 impl Block {
     /// Shapes: `x [b*n, c]` -> `[b*n, c]`.
     pub fn apply(&self, x: &Tensor, batch: usize, run: BlockRun) -> Result<Tensor> {
-        let heads = self.heads(&self.ln_1.apply(x)?, batch, run.n_heads)?;
-        self.finish(x, &heads, run)
+        let heads = Heads::split(&self.qkv.apply(&self.ln_1.apply(x)?)?, batch, run.n_heads)?;
+        let attended = ops::add(self.out.apply(&heads.attend(run.causal)?)?, x)?;
+        let hidden = self.fc.apply_activated(&self.ln_2.apply(&attended)?, run.activation)?;
+        ops::add(self.proj.apply(&hidden)?, &attended)
     }
 
     /// As `apply` for one image; besides, what GEM adds to its own stream in this block:
     /// the attention of tokens to tokens that are alike, through the same projections, with no MLP.
-    pub fn apply_with_gem(&self, x: &Tensor, run: BlockRun, gem: &Gem) -> Result<(Tensor, Tensor)> {
+    /// With `tape`, what a backward pass needs is kept there and changes no byte of the rest.
+    pub fn pass(
+        &self,
+        x: &Tensor,
+        run: BlockRun,
+        gem: Option<&Gem>,
+        tape: Option<&mut Vec<Kept>>,
+    ) -> Result<(Tensor, Option<Tensor>)> {
         let normed = self.ln_1.apply(x)?;
-        let heads = self.heads(&normed, 1, run.n_heads)?;
+        let qkv = self.qkv.apply(&normed)?;
+        let heads = Heads::split(&qkv, 1, run.n_heads)?;
+        let added = gem.map(|gem| self.added_by(gem, &normed, &heads)).transpose()?;
+        let attended = ops::add(self.out.apply(&heads.attend(run.causal)?)?, x)?;
+        let normed = self.ln_2.apply(&attended)?;
+        let hidden = match tape {
+            None => self.fc.apply_activated(&normed, run.activation)?,
+            Some(tape) => {
+                let inner = self.fc.apply(&normed)?;
+                let (input, attended) = (x.clone(), attended.clone());
+                tape.push(Kept { input, qkv, attended, inner: inner.clone() });
+                ops::activated(&inner, run.activation)?
+            }
+        };
+        Ok((ops::add(self.proj.apply(&hidden)?, &attended)?, added))
+    }
+
+    fn added_by(&self, gem: &Gem, normed: &Tensor, heads: &Heads) -> Result<Tensor> {
         let tau = match gem.temperature {
             Some(inverse) => inverse,
-            None => ops::mean_row_length(&normed)? / (heads.q.dim(2)? as f32).sqrt(),
+            None => ops::mean_row_length(normed)? / (heads.q.dim(2)? as f32).sqrt(),
         };
-        let added = self.out.apply(&heads.attend_alike(tau, gem.n_iterations)?)?;
-        Ok((self.finish(x, &heads, run)?, added))
-    }
-
-    fn heads(&self, normed: &Tensor, batch: usize, n_heads: usize) -> Result<Heads> {
-        Heads::split(&self.qkv.apply(normed)?, batch, n_heads)
-    }
-
-    fn finish(&self, x: &Tensor, heads: &Heads, run: BlockRun) -> Result<Tensor> {
-        let x = ops::add(self.out.apply(&heads.attend(run.causal)?)?, x)?;
-        let hidden = self.fc.apply_activated(&self.ln_2.apply(&x)?, run.activation)?;
-        ops::add(self.proj.apply(&hidden)?, &x)
+        self.out.apply(&heads.attend_alike(tau, gem.n_iterations)?)
     }
 }
 
@@ -143,26 +159,25 @@ impl VisionTower {
         self.ln_pre.apply(&ops::add(positions, &Tensor::cat(&[class, patches], 0)?)?)
     }
 
-    /// Blocks `from..to` (counted from 0), with GEM's stream beside where `gem` is given.
+    /// Blocks `from..to` (counted from 0), with GEM's stream beside where `gem` is given; what a
+    /// backward pass needs of each is put on the `tape`.
     pub fn walk(
         &self,
         stream: Stream,
         from: usize,
         to: usize,
         gem: Option<&Gem>,
+        mut tape: Option<&mut Vec<Kept>>,
     ) -> Result<Stream> {
         let first_gem = gem.map_or(usize::MAX, |gem| self.first_gem_block(gem));
         let run = self.block_run();
         let mut stream = stream;
         for (index, block) in self.blocks.iter().enumerate().take(to).skip(from) {
-            stream = match gem {
-                Some(gem) if index >= first_gem => {
-                    let before = stream.gem.unwrap_or_else(|| stream.tokens.clone());
-                    let (tokens, added) = block.apply_with_gem(&stream.tokens, run, gem)?;
-                    Stream { tokens, gem: Some(ops::add(added, &before)?) }
-                }
-                _ => Stream { tokens: block.apply(&stream.tokens, 1, run)?, gem: None },
-            };
+            let gem = gem.filter(|_| index >= first_gem);
+            let (tokens, added) = block.pass(&stream.tokens, run, gem, tape.as_deref_mut())?;
+            let before = stream.gem.unwrap_or(stream.tokens);
+            let gem = added.map(|added| ops::add(added, &before)).transpose()?;
+            stream = Stream { tokens, gem };
         }
         Ok(stream)
     }
@@ -182,7 +197,7 @@ impl VisionTower {
         Ok(normed.matmul(&self.projection)?)
     }
 
-    fn block_run(&self) -> BlockRun {
+    pub(crate) fn block_run(&self) -> BlockRun {
         let VisionConfig { n_heads, .. } = self.config;
         BlockRun { n_heads, activation: self.activation, causal: false }
     }

@@ -18,7 +18,7 @@ fn check_stages(clip: &Clip, golden: &Tensors, height: usize, width: usize) {
     let gem = Gem::default();
     let mut stream = Stream { tokens: stem, gem: None };
     for block in 1..=7 {
-        stream = tower.walk(stream, block - 1, block, Some(&gem)).unwrap();
+        stream = tower.walk(stream, block - 1, block, Some(&gem), None).unwrap();
         assert_eq!(stream.gem.is_some(), block > 1);
         if [1, 2, 7].contains(&block) {
             check(&format!("tap {block}"), &stream.tokens, at(&format!("tap{block}")));

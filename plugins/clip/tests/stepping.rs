@@ -48,7 +48,7 @@ fn a_stepped_pass_that_rewrites_nothing_is_bit_equal_to_the_plain_pass() {
     let (clip, _) = gelu();
     let images = two_images();
     let whole = plain(&clip, &images);
-    let (mut session, mut stream) = clip.open(&images, vec![1, 3, 7], GEM).unwrap();
+    let (mut session, mut stream) = clip.open(&images, vec![1, 3, 7], GEM, false).unwrap();
     assert_eq!((session.tap(), session.grid()), (1, (4, 3)));
     assert_eq!(values(&stream), values(&whole.taps[0]));
     for tap in &whole.taps[1..] {
@@ -69,25 +69,25 @@ fn a_pass_can_start_from_a_kept_stream() {
     let (clip, _) = gelu();
     let images = two_images();
     let whole = plain(&clip, &images);
-    let mut session = clip.open_at(1, (4, 3), &whole.taps[0], vec![3, 7], GEM).unwrap();
+    let mut session = clip.open_at(1, (4, 3), &whole.taps[0], vec![3, 7], GEM, false).unwrap();
     let at_3 = clip.resume(&mut session, &whole.taps[0]).unwrap();
     assert_eq!(values(&at_3), values(&whole.taps[1]));
     let (from_kept, gem) = clip.finish(session, &at_3, EVERYTHING).unwrap();
     assert_equal(&from_kept, &whole.clip);
     assert_equal(&gem, &whole.gem);
     // GEM began behind block 1, so its stream is not to be had from tap 3.
-    let behind = clip.open_at(3, (4, 3), &at_3, vec![7], GEM).unwrap();
+    let behind = clip.open_at(3, (4, 3), &at_3, vec![7], GEM, false).unwrap();
     let refused = clip.finish(behind, &at_3, EVERYTHING).err().unwrap().to_string();
     assert!(refused.contains("open it at an earlier tap"), "{refused}");
-    let behind = clip.open_at(3, (4, 3), &at_3, vec![], None).unwrap();
+    let behind = clip.open_at(3, (4, 3), &at_3, vec![], None, false).unwrap();
     let wanted = Wanted { image_embedding: true, ..Wanted::default() };
     let (outputs, _) = clip.finish(behind, &at_3, wanted).unwrap();
     assert_eq!(
         values(&outputs.image_embedding.unwrap()),
         values(whole.clip.image_embedding.as_ref().unwrap())
     );
-    assert!(clip.open_at(3, (3, 3), &at_3, vec![7], None).is_err());
-    assert!(clip.open_at(3, (4, 3), &at_3, vec![3], None).is_err());
+    assert!(clip.open_at(3, (3, 3), &at_3, vec![7], None, false).is_err());
+    assert!(clip.open_at(3, (4, 3), &at_3, vec![3], None, false).is_err());
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_rewritten_stream_changes_what_follows_and_nothing_before() {
     let (clip, _) = gelu();
     let images = two_images();
     let whole = plain(&clip, &images);
-    let (mut session, stream) = clip.open(&images, vec![1, 3], None).unwrap();
+    let (mut session, stream) = clip.open(&images, vec![1, 3], None, false).unwrap();
     let rewritten = (stream * 0.5).unwrap();
     let next = clip.resume(&mut session, &rewritten).unwrap();
     assert_ne!(values(&next), values(&whole.taps[1]));
@@ -125,9 +125,9 @@ fn an_image_yields_the_same_bits_alone_and_in_a_batch() {
 fn taps_that_do_not_exist_or_do_not_ascend_are_refused() {
     let (clip, _) = gelu();
     for taps in [&[0][..], &[8], &[3, 3], &[3, 1]] {
-        assert!(clip.open(&image(48, 48), taps.to_vec(), None).is_err(), "{taps:?}");
+        assert!(clip.open(&image(48, 48), taps.to_vec(), None, false).is_err(), "{taps:?}");
     }
-    assert!(clip.open(&image(15, 48), vec![], None).is_err());
+    assert!(clip.open(&image(15, 48), vec![], None, false).is_err());
     let empty = image(48, 48).narrow(0, 0, 0).unwrap();
-    assert_eq!(clip.open(&empty, vec![1], None).unwrap().1.dims(), [0, 10, 32]);
+    assert_eq!(clip.open(&empty, vec![1], None, false).unwrap().1.dims(), [0, 10, 32]);
 }

@@ -1,6 +1,11 @@
-//! The adapters of all heads and taps, and one step of a pass over some rows of a stream.
+//! The adapters of all heads and taps, and one step of a pass over some rows of a stream, forth and
+//! back.
+
+use std::borrow::Cow;
 
 use crate::error::MadffError;
+use crate::gradient::{Parameter, Share};
+use crate::layers::add_to;
 use crate::spectrum::Spectrum;
 use crate::weights::{Drawn, Weights};
 
@@ -10,13 +15,13 @@ pub struct Tile<'a> {
     pub rows: &'a [f32],
     pub width: usize,
     /// `|FFT|` of each row, `[t, width]`; empty if no adapter reads it.
-    pub magnitudes: Vec<f32>,
+    pub magnitudes: Cow<'a, [f32]>,
 }
 
 impl<'a> Tile<'a> {
     pub fn new(rows: &'a [f32], width: usize, spectrum: Option<&Spectrum>) -> Self {
         let magnitudes = spectrum.map_or(Vec::new(), |spectrum| spectrum.magnitudes(rows));
-        Tile { rows, width, magnitudes }
+        Tile { rows, width, magnitudes: magnitudes.into() }
     }
 
     pub fn n_rows(&self) -> usize {
@@ -25,16 +30,50 @@ impl<'a> Tile<'a> {
 }
 
 /// What an adapter makes of a tile.
-pub struct Adapted {
+pub struct Adapted<T> {
     /// `[t, bottleneck]`.
     pub tokens: Vec<f32>,
     /// `[t, width]`, if it was asked for and the adapter feeds back.
     pub stream: Option<Vec<f32>>,
+    /// What the way back needs besides.
+    pub tape: T,
+}
+
+/// What is kept of a tile that an adapter has seen.
+pub struct Kept<T> {
+    pub tokens: Vec<f32>,
+    pub tape: T,
+}
+
+/// Cotangents of what an adapter made of a tile; `None` is zero.
+#[derive(Clone, Copy)]
+pub struct Cotangents<'a> {
+    /// `[t, bottleneck]`.
+    pub tokens: Option<&'a [f32]>,
+    /// `[t, width]`.
+    pub stream: Option<&'a [f32]>,
+}
+
+impl Cotangents<'_> {
+    pub fn tokens_or_zeros(&self, tokens: &[f32]) -> Vec<f32> {
+        self.tokens.map_or_else(|| vec![0.0; tokens.len()], <[f32]>::to_vec)
+    }
+}
+
+/// What an adapter's way back ends in.
+pub struct PulledBack<'a> {
+    /// `[t, width]`, of the tile's rows but for what its magnitudes say of them.
+    pub rows: Vec<f32>,
+    /// `[t, width]`, of the tile's magnitudes, if the adapter reads them.
+    pub magnitudes: Option<Vec<f32>>,
+    pub shares: Vec<Share<'a>>,
 }
 
 /// What stands at one tap for one head.
 pub trait Adapter: Sized + Send + Sync + 'static {
     type Keys: Send + Sync + 'static;
+    /// What `pull_back` needs of a tile beside its rows and tokens.
+    type Tape: Send + Sync + 'static;
     /// Adapter j of head `seg` has the tensors `seg_GROUP.j.*`.
     const GROUP: &'static str;
     /// The tensor `[bottleneck, width]` that tells a file's sizes.
@@ -53,7 +92,19 @@ pub trait Adapter: Sized + Send + Sync + 'static {
     }
 
     /// Errors: `Kernel` for rows of another width.
-    fn forward(&self, tile: &Tile, wants_stream: bool) -> Result<Adapted, MadffError>;
+    fn forward(&self, tile: &Tile, wants_stream: bool) -> Result<Adapted<Self::Tape>, MadffError>;
+
+    /// The way back from the tokens, and from the stream if `forward` made it. Parameters that neither
+    /// depends on have no share. Errors: `Kernel` for cotangents of another size.
+    fn pull_back<'a>(
+        &'a self,
+        tile: &'a Tile<'a>,
+        kept: &'a Kept<Self::Tape>,
+        cotangents: Cotangents<'_>,
+    ) -> Result<PulledBack<'a>, MadffError>;
+
+    /// All that training may change.
+    fn parameters(&self) -> Vec<Parameter<'_>>;
 }
 
 /// One adapter for each head and tap.
@@ -118,27 +169,128 @@ impl<A: Adapter> Bank<A> {
         self.sizes.bottleneck
     }
 
+    /// The adapters by head, then by tap.
+    pub fn adapters(&self) -> &[Vec<A>] {
+        &self.heads
+    }
+
     /// One step at tap number `tap` of the list over `rows [t, width]`. Heads that nobody reads are not
     /// computed. Errors: `Kernel` for rows of another width.
     pub fn step(&self, tap: usize, rows: &[f32], ask: &Ask<'_>) -> Result<Made, MadffError> {
-        let share = |head: usize| {
-            ask.mix.map_or(0.0, |(_, shares)| shares.get(head).copied().unwrap_or_default())
-        };
         let tile = Tile::new(rows, self.sizes.width, self.spectrum.as_ref());
-        let mut stream = ask.mix.map(|(kept, _)| rows.iter().map(|x| kept * x).collect::<Vec<_>>());
-        let mut tokens = Vec::with_capacity(self.heads.len());
+        let (adapted, stream) = self.adapt(tap, &tile, ask)?;
+        let read = |(adapted, is_read): (Option<Adapted<_>>, &bool)| {
+            adapted.filter(|_| *is_read).map(|adapted| adapted.tokens)
+        };
+        Ok(Made { tokens: adapted.into_iter().zip(ask.tokens).map(read).collect(), stream })
+    }
+
+    /// As `step`, with what `pull_back` needs.
+    pub fn step_kept(
+        &self,
+        tap: usize,
+        rows: &[f32],
+        ask: &Ask<'_>,
+    ) -> Result<(Made, TileTape<A::Tape>), MadffError> {
+        let tile = Tile::new(rows, self.sizes.width, self.spectrum.as_ref());
+        let (adapted, stream) = self.adapt(tap, &tile, ask)?;
+        let read = |(adapted, is_read): (&Option<Adapted<_>>, &bool)| {
+            adapted.as_ref().filter(|_| *is_read).map(|adapted| adapted.tokens.clone())
+        };
+        let tokens = adapted.iter().zip(ask.tokens).map(read).collect();
+        let kept = |adapted: Adapted<_>| Kept { tokens: adapted.tokens, tape: adapted.tape };
+        let heads = adapted.into_iter().map(|adapted| adapted.map(kept)).collect();
+        let (rows, magnitudes) = (rows.to_vec(), tile.magnitudes.into_owned());
+        Ok((Made { tokens, stream }, TileTape { rows, magnitudes, heads }))
+    }
+
+    fn adapt(&self, tap: usize, tile: &Tile, ask: &Ask<'_>) -> Result<Stepped<A>, MadffError> {
+        let mut stream =
+            ask.mix.map(|(kept, _)| tile.rows.iter().map(|x| kept * x).collect::<Vec<_>>());
+        let mut all = Vec::with_capacity(self.heads.len());
         for (head, adapters) in self.heads.iter().enumerate() {
-            let is_read = ask.tokens.get(head).copied().unwrap_or_default();
-            let Some(adapter) = adapters.get(tap).filter(|_| is_read || share(head) != 0.0) else {
-                tokens.push(None);
+            let (is_read, share) =
+                (ask.tokens.get(head).copied().unwrap_or_default(), ask.share(head));
+            let Some(adapter) = adapters.get(tap).filter(|_| is_read || share != 0.0) else {
+                all.push(None);
                 continue;
             };
-            let adapted = adapter.forward(&tile, share(head) != 0.0)?;
+            let adapted = adapter.forward(tile, share != 0.0)?;
             if let (Some(stream), Some(back)) = (&mut stream, &adapted.stream) {
-                stream.iter_mut().zip(back).for_each(|(x, back)| *x += share(head) * back);
+                stream.iter_mut().zip(back).for_each(|(x, back)| *x += share * back);
             }
-            tokens.push(Some(adapted.tokens).filter(|_| is_read));
+            all.push(Some(adapted));
         }
-        Ok(Made { tokens, stream })
+        Ok((all, stream))
+    }
+
+    /// The way back of one tile: cotangents `[t, bottleneck]` of the tokens by head and `[t, width]` of
+    /// the next stream -> those of the rows, and by head the tile's shares in the gradients.
+    /// Errors: `Kernel` for cotangents of another size.
+    pub fn pull_back<'a>(
+        &'a self,
+        tap: usize,
+        tile: &'a Tile<'a>,
+        kept: &'a [Option<Kept<A::Tape>>],
+        (tokens, next): (&[Option<&[f32]>], Option<&[f32]>),
+        ask: &Ask<'_>,
+    ) -> Result<(Vec<f32>, Vec<Vec<Share<'a>>>), MadffError> {
+        let next = next.zip(ask.mix).map(|(next, (share, _))| (next, share));
+        let mut rows = vec![0.0; tile.rows.len()];
+        if let Some((next, share)) = next {
+            rows.iter_mut().zip(next).for_each(|(sum, c)| *sum = share * c);
+        }
+        let (mut of_magnitudes, mut shares) = (None::<Vec<f32>>, Vec::new());
+        for (head, (adapters, kept)) in self.heads.iter().zip(kept).enumerate() {
+            let tokens = tokens.get(head).copied().flatten();
+            let stream = next.map(|(next, _)| next).filter(|_| ask.share(head) != 0.0);
+            let (Some(adapter), Some(kept)) = (adapters.get(tap), kept) else {
+                shares.push(Vec::new());
+                continue;
+            };
+            if tokens.is_none() && stream.is_none() {
+                shares.push(Vec::new());
+                continue;
+            }
+            let stream: Option<Vec<f32>> =
+                stream.map(|next| next.iter().map(|c| ask.share(head) * c).collect());
+            let cotangents = Cotangents { tokens, stream: stream.as_deref() };
+            let back = adapter.pull_back(tile, kept, cotangents)?;
+            add_to(&mut rows, &back.rows);
+            match (&mut of_magnitudes, back.magnitudes) {
+                (Some(sum), Some(more)) => add_to(sum, &more),
+                (sum, more) => *sum = sum.take().or(more),
+            }
+            shares.push(back.shares);
+        }
+        if let (Some(spectrum), Some(of_magnitudes)) = (&self.spectrum, of_magnitudes) {
+            add_to(&mut rows, &spectrum.pull_back(tile.rows, &of_magnitudes));
+        }
+        Ok((rows, shares))
+    }
+}
+
+/// What the heads made of a tile, and the stream that flows on.
+type Stepped<A> = (Vec<Option<Adapted<<A as Adapter>::Tape>>>, Option<Vec<f32>>);
+
+/// What is kept of a tile for the way back.
+pub struct TileTape<T> {
+    /// `[t, width]`.
+    pub rows: Vec<f32>,
+    /// As in `Tile`.
+    pub magnitudes: Vec<f32>,
+    /// By head; `None` where nothing was computed.
+    pub heads: Vec<Option<Kept<T>>>,
+}
+
+impl<T> TileTape<T> {
+    pub fn tile(&self, width: usize) -> Tile<'_> {
+        Tile { rows: &self.rows, width, magnitudes: Cow::Borrowed(&self.magnitudes) }
+    }
+}
+
+impl Ask<'_> {
+    fn share(&self, head: usize) -> f32 {
+        self.mix.map_or(0.0, |(_, shares)| shares.get(head).copied().unwrap_or_default())
     }
 }

@@ -7,6 +7,7 @@ mod bank;
 mod component;
 mod error;
 mod gates;
+mod gradient;
 mod layers;
 mod madff;
 mod mvfa;
@@ -17,10 +18,11 @@ mod weights;
 
 use loupe_plugin::prelude::*;
 
-pub use bank::{Adapted, Adapter, Bank, Tile};
+pub use bank::{Adapted, Adapter, Ask, Bank, Cotangents, Kept, Made, PulledBack, Tile, TileTape};
 pub use component::{Madff, Mvfa, Projector};
 pub use error::MadffError;
-pub use gates::{ChannelGate, FrequencyGate, Gated, SpatialGate};
+pub use gates::{ChannelGate, FrequencyGate, Gated, SpatialGate, Ungated};
+pub use gradient::{Parameter, Share, summed};
 pub use layers::{LayerNorm, Linear};
 pub use madff::{MadffAdapter, MadffKeys};
 pub use mvfa::MvfaAdapter;

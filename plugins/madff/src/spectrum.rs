@@ -67,15 +67,81 @@ impl Spectrum {
         let group = (LANES * self.width).max(1);
         for (rows, out) in rows.chunks(group).zip(out.chunks_mut(group)) {
             self.gather(rows, &mut points);
-            let mut stride = 1;
-            for step in &self.steps {
-                step.run(stride, &points, &mut spare);
-                std::mem::swap(&mut points, &mut spare);
-                stride *= step.radix;
-            }
+            self.transform(&mut points, &mut spare);
             self.scatter(&points, out);
         }
         out
+    }
+
+    /// The cotangents of the rows, from those of `magnitudes(rows)`, both `[t, width]`; f32. Twice the
+    /// work of `magnitudes`. A magnitude of 0 passes nothing back, as in PyTorch.
+    ///
+    /// With `u` the bins of the transform at length 1 and `c` the cotangents, the answer is the real part
+    /// of the transform of `c conj(u)`. Only what is the same in a bin and its mirror counts of `c`, so
+    /// that the transform is of a real row's spectrum again, and half of its bins say all.
+    pub fn pull_back(&self, rows: &[f32], cotangents: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; rows.len()];
+        let mut points = vec![ZERO; self.n_points];
+        let (mut spare, mut bins) = (points.clone(), Vec::new());
+        let group = (LANES * self.width).max(1);
+        let groups = rows.chunks(group).zip(cotangents.chunks(group));
+        for ((rows, cotangents), out) in groups.zip(out.chunks_mut(group)) {
+            self.gather(rows, &mut points);
+            self.transform(&mut points, &mut spare);
+            bins.clear();
+            bins.extend((0..=self.width / 2).map(|bin| {
+                let half = if bin == 0 || 2 * bin == self.width { 1.0 } else { 0.5 };
+                let mirror = (self.width - bin) % self.width;
+                let mut sums = [0.0; LANES];
+                for (sum, line) in sums.iter_mut().zip(cotangents.chunks_exact(self.width)) {
+                    *sum = half * line[bin] + if half < 1.0 { half * line[mirror] } else { 0.0 };
+                }
+                turned_back(&self.bin(&points, bin), &sums)
+            }));
+            self.pack(&bins, &mut points);
+            self.transform(&mut points, &mut spare);
+            self.spread(&points, out);
+        }
+        out
+    }
+
+    fn transform(&self, points: &mut Vec<Complex>, spare: &mut Vec<Complex>) {
+        let mut stride = 1;
+        for step in &self.steps {
+            step.run(stride, points, spare);
+            std::mem::swap(points, spare);
+            stride *= step.radix;
+        }
+    }
+
+    /// Points whose transform is that of a spectrum `bins`, half of which stands for all, with two real
+    /// numbers in each complex one where the width is even.
+    fn pack(&self, bins: &[Complex], points: &mut [Complex]) {
+        let n = self.n_points;
+        for (k, point) in points.iter_mut().enumerate() {
+            *point = match self.unpack.get(k) {
+                None if k < bins.len() => bins[k],
+                None => conjugate(&bins[n - k]),
+                Some([cos, sin]) => {
+                    let (one, other) = (&bins[k], conjugate(&bins[n - k]));
+                    // Times i and the root.
+                    add(&add(one, &other), &times(&subtract(one, &other), [-sin, *cos]))
+                }
+            };
+        }
+    }
+
+    /// The real numbers of the points.
+    fn spread(&self, points: &[Complex], out: &mut [f32]) {
+        for (lane, line) in out.chunks_exact_mut(self.width.max(1)).enumerate() {
+            if self.unpack.is_empty() {
+                line.iter_mut().zip(points).for_each(|(x, point)| *x = point.re[lane]);
+                continue;
+            }
+            for (pair, point) in line.as_chunks_mut::<2>().0.iter_mut().zip(points) {
+                *pair = [point.re[lane], point.im[lane]];
+            }
+        }
     }
 
     fn gather(&self, rows: &[f32], points: &mut [Complex]) {
@@ -200,6 +266,21 @@ fn subtract(a: &Complex, b: &Complex) -> Complex {
         re: std::array::from_fn(|lane| a.re[lane] - b.re[lane]),
         im: std::array::from_fn(|lane| a.im[lane] - b.im[lane]),
     }
+}
+
+fn conjugate(a: &Complex) -> Complex {
+    Complex { re: a.re, im: a.im.map(|x| -x) }
+}
+
+/// `factors` times the conjugate of `a` at length 1; 0 where `a` is.
+fn turned_back(a: &Complex, factors: &Lanes) -> Complex {
+    let mut made = ZERO;
+    for lane in 0..LANES {
+        let length = (a.re[lane] * a.re[lane] + a.im[lane] * a.im[lane]).sqrt();
+        let factor = if length > 0.0 { factors[lane] / length } else { 0.0 };
+        (made.re[lane], made.im[lane]) = (factor * a.re[lane], -factor * a.im[lane]);
+    }
+    made
 }
 
 /// Times `-i`.
