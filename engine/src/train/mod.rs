@@ -19,7 +19,7 @@ use crate::files::WriteError;
 use crate::image::ImageError;
 use crate::pipeline::TOKENS;
 use crate::pipeline::model::{HeadLosses, Loss, Train};
-use crate::plugin::{Tensor, Value};
+use crate::plugin::{State, Tensor, Value};
 use crate::run::{
     ClassImages, ClassRun, Engine, RunError, Start, Tokens, Trainee, Walk, state_file,
 };
@@ -132,7 +132,9 @@ pub fn train_class(
             let sample = &all[*idx];
             let start = trainee.start(&sample.image)?;
             let target = sample.target(trainee.size());
-            let losses = learn(&trainee.walk, start, &mut learned, train, &text, &target)?;
+            let walk = &trainee.walk;
+            let (losses, found) = gradients(walk, start, &learned.state, train, &text, &target)?;
+            step(walk, &mut learned, train, &losses, &found)?;
             at.add(&losses);
             watch.step(at.epochs.len() * all.len() + at.step, at.last());
             if options.save_every > 0 && at.step % options.save_every == 0 {
@@ -167,17 +169,17 @@ fn text_pair(run: &mut ClassRun<'_>, train: &Train) -> Result<TextPair, TrainErr
 /// The parts of a step's loss by head, taps summed: `seg focal`.
 pub type StepLosses = Vec<(String, f64)>;
 
-/// Forward, losses, backward, and one step of the optimiser for the heads that have a loss here. Gives
-/// the parts of the loss by head, taps summed. Errors: those of the components and of the parameters.
-pub fn learn(
+/// The way through one sample: the parts of its loss by head, taps summed, and the gradients.
+/// Errors: those of the components.
+pub fn gradients(
     walk: &Walk,
     start: Start,
-    learned: &mut Learned,
+    parameters: &State,
     train: &Train,
     text: &TextPair,
     target: &Target<'_>,
-) -> Result<StepLosses, TrainError> {
-    let pass = walk.forward(start, &learned.state)?;
+) -> Result<(StepLosses, Vec<State>), TrainError> {
+    let pass = walk.forward(start, parameters)?;
     let mut parts: StepLosses = Vec::new();
     let mut cotangents = Vec::with_capacity(pass.tokens.len());
     for of_tap in &pass.tokens {
@@ -199,8 +201,19 @@ pub fn learn(
         }
         cotangents.push(back);
     }
-    let gradients = pass.backward(cotangents)?;
-    let with_loss = |head: &str| parts.iter().any(|(name, _)| name.split(' ').next() == Some(head));
+    Ok((parts, pass.backward(cotangents)?))
+}
+
+/// One step of the optimiser for the heads that had a loss. Errors: those of the parameters.
+pub fn step(
+    walk: &Walk,
+    learned: &mut Learned,
+    train: &Train,
+    losses: &StepLosses,
+    gradients: &[State],
+) -> Result<(), TrainError> {
+    let with_loss =
+        |head: &str| losses.iter().any(|(name, _)| name.split(' ').next() == Some(head));
     let idle: Vec<String> = walk
         .heads()
         .into_iter()
@@ -208,8 +221,7 @@ pub fn learn(
         .map(|head| format!("{head}_"))
         .collect();
     let learns = |name: &str| !idle.iter().any(|head| name.starts_with(head));
-    learned.step(&gradients, &train.optimizer, &learns)?;
-    Ok(parts)
+    learned.step(gradients, &train.optimizer, &learns)
 }
 
 fn one_head(
