@@ -153,6 +153,23 @@ impl<A: Adapter> Bank<A> {
         Ok(Bank { heads, spectrum, sizes })
     }
 
+    /// As `read`, of one tap of the list alone, which is tap 0 of the bank.
+    pub fn read_tap(
+        weights: &Weights,
+        heads: &[&str],
+        tap: usize,
+        drawn: Drawn,
+        keys: &A::Keys,
+    ) -> Result<Self, MadffError> {
+        let sizes = Bank::<A>::sizes(weights, heads, drawn)?;
+        let read_head = |head: &&str| {
+            Ok(vec![A::read(weights, &format!("{head}_{}.{tap}", A::GROUP), sizes, keys)?])
+        };
+        let heads = heads.iter().map(read_head).collect::<Result<_, MadffError>>()?;
+        let spectrum = A::reads_spectrum(keys).then(|| Spectrum::new(sizes.width));
+        Ok(Bank { heads, spectrum, sizes })
+    }
+
     /// The sizes of a file's first adapter, or those that a seed would make. Errors: `Missing`, `Tensor`.
     pub fn sizes(weights: &Weights, heads: &[&str], drawn: Drawn) -> Result<Drawn, MadffError> {
         let Some(head) = heads.first() else { return Ok(drawn) };

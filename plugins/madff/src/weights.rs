@@ -9,8 +9,8 @@ use crate::error::MadffError;
 const MAX_DRAWN: usize = 1 << 28;
 
 /// Tensors by name.
-pub enum Weights {
-    File { file: String, tensors: SafeTensors<'static>, taps: Option<String> },
+pub enum Weights<'a> {
+    File { file: String, tensors: SafeTensors<'a>, taps: Option<String> },
     Seed(u64),
 }
 
@@ -23,14 +23,14 @@ pub struct Drawn {
     pub bottleneck: usize,
 }
 
-impl Weights {
+impl<'a> Weights<'a> {
     /// Opens a file through the host. Errors: the host's, `Format`.
     pub fn open(file: &str, host: &Host) -> loupe_plugin::prelude::Result<Self> {
         Ok(Weights::from_bytes(file, host.open(file)?)?)
     }
 
     /// `file` is what messages call the bytes. Errors: `Format`.
-    pub fn from_bytes(file: &str, bytes: &'static [u8]) -> Result<Self, MadffError> {
+    pub fn from_bytes(file: &str, bytes: &'a [u8]) -> Result<Self, MadffError> {
         let format = |error: safetensors::SafeTensorError| MadffError::Format {
             file: file.to_owned(),
             why: error.to_string(),

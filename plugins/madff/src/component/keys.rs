@@ -245,7 +245,7 @@ impl Common {
     }
 
     /// Errors: the host's, `Format`.
-    pub fn weights(&self, host: &Host) -> Result<Weights> {
+    pub fn weights(&self, host: &Host) -> Result<Weights<'static>> {
         match (&self.state, self.seed) {
             (Some(file), _) => Weights::open(file, host),
             (None, seed) => Ok(Weights::Seed(seed.unwrap_or_default())),
