@@ -26,6 +26,7 @@ const TOKENS: f64 = 2e-5;
 const GRADIENTS: f64 = 2e-5;
 /// Trained weights: 5e-5 a step, where the recorded gradient is not noise.
 const WEIGHTS_A_STEP: f64 = 5e-5;
+/// METRICS: gradients below it are rounding.
 const NOISE: f32 = 1e-6;
 
 struct Recorded {
@@ -279,9 +280,10 @@ fn gradients_of_the_first_step() {
         for (name, view) in SafeTensors::deserialize(&state.bytes).unwrap().iter() {
             let want = model.recorded.numbers(&format!("grad0.{name}"));
             let got = floats(view.data());
-            // The convolution's taps beside the middle get nothing: compare with the largest there is.
+            // Scores near 0 and 1 leave little of a gradient, and less of it above the record's own rounding.
+            let far = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             let found = error(&got, want);
-            assert!(found <= GRADIENTS, "{name}: {found:.2e}");
+            assert!(found <= GRADIENTS || far <= NOISE, "{name}: {found:.2e}, {far:.2e}");
             compared += 1;
         }
     }
