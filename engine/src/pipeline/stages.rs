@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use super::diagnostics::{Diagnostic, listed, nearest};
+use super::diagnostics::{Diagnostic, Severity, listed, nearest};
 pub use super::draft::{Draft, Wire};
 use super::files::{AbsentFile, Names};
 use super::model::{Augment, FitOn};
@@ -54,7 +54,7 @@ impl Reader<'_> {
                 self.found.push(found);
             }
         }
-        let is_error = |found: &Diagnostic| found.severity == super::diagnostics::Severity::Error;
+        let is_error = |found: &Diagnostic| found.severity == Severity::Error;
         draft.broken = self.found.iter().skip(before).any(is_error);
         draft
     }
@@ -101,13 +101,16 @@ impl Reader<'_> {
             // What a seed draws is what training begins with, and has the sizes of what it ends with.
             config.entry("seed").or_insert(self.seed.into());
         }
-        let failed = !walk.found.is_empty() || !walk.absent.is_empty();
+        let is_error = |found: &Diagnostic| found.severity == Severity::Error;
+        let failed = walk.found.iter().any(is_error) || !walk.absent.is_empty();
+        // Weights of a known name that are not here yet: a component may know its sizes without them.
+        let lacks = !walk.found.is_empty();
         self.found.append(&mut walk.found);
         draft.files = walk.files;
         draft.config = config;
         self.absent(draft, walk.absent);
         if let (Some(kind), false) = (draft.plugin_kind(), failed) {
-            self.facts(draft, kind);
+            self.facts(draft, kind, lacks);
         }
     }
 
@@ -190,10 +193,11 @@ impl Reader<'_> {
         found
     }
 
-    fn facts(&mut self, draft: &mut Draft, kind: Kind) {
+    fn facts(&mut self, draft: &mut Draft, kind: Kind, lacks: bool) {
         let config = Json::Object(draft.config.clone());
         match self.catalog.facts(kind, &draft.component, &config) {
             Ok(facts) => draft.facts = facts,
+            Err(_) if lacks => {}
             Err(why) => {
                 let message =
                     format!("{} is refused by {kind} `{}`", draft.called(), draft.component);

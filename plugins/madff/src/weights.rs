@@ -36,7 +36,9 @@ impl<'a> Weights<'a> {
             why: error.to_string(),
         };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(format)?;
-        let taps = header.metadata().as_ref().and_then(|meta| meta.get("taps").cloned());
+        // The SDK writes facts as JSON texts, other writers plain.
+        let listed = |taps: &String| taps.replace([' ', '"'], "");
+        let taps = header.metadata().as_ref().and_then(|meta| meta.get("taps").map(listed));
         let tensors = SafeTensors::deserialize(bytes).map_err(format)?;
         Ok(Weights::File { file: file.to_owned(), tensors, taps })
     }
@@ -118,7 +120,7 @@ impl<'a> Weights<'a> {
         let n_taps = (0..).take_while(has).count();
         let listed = at.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         let got = match taps {
-            Some(taps) if taps.replace(' ', "") != listed => format!("`{taps}`"),
+            Some(taps) if *taps != listed => format!("`{taps}`"),
             _ if n_taps != at.len() && n_taps > 0 => format!("1 to {n_taps} of a list"),
             _ => return Ok(()),
         };
