@@ -107,9 +107,7 @@ impl<'a> Study<'a> {
         }
         let mut cells = Vec::new();
         for shots in list(shots, base.shots as u64) {
-            let with =
-                |seed: &u64| References { shots: shots as usize, seed: *seed, ..base.clone() };
-            cells.extend(seeds.iter().map(with));
+            cells.extend(seeds.iter().map(|seed| base.with(shots as usize, *seed)));
         }
         cells
     }

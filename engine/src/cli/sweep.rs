@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::study::{Keep, Study, StudyOptions, said};
 use super::text::{columns, count};
-use super::{Common, Exit, Format, Outcome, print, print_json, setup};
+use super::{Common, Exit, Format, Outcome, print, print_json, setup, train};
 use crate::files::write_whole;
 use crate::pipeline::model::{Pipeline, References};
 use crate::plugin::Loader;
@@ -156,46 +156,77 @@ impl Command<'_> {
                 tally.interrupted = true;
                 break;
             }
-            let done = study.as_ref().map_err(Clone::clone).and_then(|study| {
-                let references = references(study, &cell);
-                let identity = self.identity(study, &references).map_err(|exit| said(&exit))?;
-                Ok((study, references, identity))
-            });
-            let (study, references, identity) = match done {
-                Ok(ready) => ready,
-                Err(error) => {
-                    let record = self.failed(store, &cell, "", error, tally)?;
-                    each(&cell, record);
-                    continue;
-                }
+            let ended = match (&pipeline, &study) {
+                // What learns has a folder of its own in each cell, and an engine that reads it.
+                (Ok(Pipeline { train: Some(_), .. }), Ok(_)) => match self.trained(setup, &cell) {
+                    Ok(pipeline) => match self.open(setup, &pipeline) {
+                        Ok(study) => self.cell(&study, &cell, store, tally)?,
+                        Err(exit) => Some(self.failed(store, &cell, "", said(&exit), tally)?),
+                    },
+                    Err(exit) => Some(self.failed(store, &cell, "", said(&exit), tally)?),
+                },
+                (_, Ok(study)) => self.cell(study, &cell, store, tally)?,
+                (_, Err(error)) => Some(self.failed(store, &cell, "", error.clone(), tally)?),
             };
-            if let Some(record) = store.get(&cell.name, &identity).filter(|it| it.is_done()) {
-                tally.n_kept += 1;
-                each(&cell, record.clone());
-                continue;
-            }
-            let path = self.out.join("cells").join(&cell.name);
-            let record = match study.run(&references, &cell.name, &path, Keep::default()) {
-                Ok(result) if result.interrupted => {
-                    tally.interrupted = true;
-                    break;
-                }
-                Ok(result) => {
-                    let (n, cached) = (result.n_images, result.n_from_cache);
-                    eprintln!("{}: {n} images, {cached} from cache", cell.name);
-                    tally.n_run += 1;
-                    let rows = result.rows.iter().flatten().map(RowRecord::from).collect();
-                    store.add(&cell.name, &identity, sweep::Outcome::Done, rows)?
-                }
-                Err(Exit::Interrupted) => {
-                    tally.interrupted = true;
-                    break;
-                }
-                Err(exit) => self.failed(store, &cell, &identity, said(&exit), tally)?,
-            };
+            let Some(record) = ended else { break };
             each(&cell, record);
         }
         Ok(())
+    }
+
+    /// Runs one cell, having trained what learns in it; `None`: the user stopped it.
+    fn cell(
+        &self,
+        study: &Study<'_>,
+        cell: &CellPlan,
+        store: &mut Store,
+        tally: &mut Tally,
+    ) -> Result<Option<CellRecord>, Exit> {
+        let references = references(study, cell);
+        let identity = match self.identity(study, &references) {
+            Ok(identity) => identity,
+            Err(exit) => return Ok(Some(self.failed(store, cell, "", said(&exit), tally)?)),
+        };
+        if let Some(record) = store.get(&cell.name, &identity).filter(|it| it.is_done()) {
+            tally.n_kept += 1;
+            return Ok(Some(record.clone()));
+        }
+        let path = self.out.join("cells").join(&cell.name);
+        let ran = match &study.pipeline.train {
+            Some(train) => train::all_classes(study, train, &references, false).map(|_| ()),
+            None => Ok(()),
+        };
+        let ran = ran.and_then(|()| study.run(&references, &cell.name, &path, Keep::default()));
+        Ok(match ran {
+            Ok(result) if result.interrupted => {
+                tally.interrupted = true;
+                None
+            }
+            Ok(result) => {
+                let (n, cached) = (result.n_images, result.n_from_cache);
+                eprintln!("{}: {n} images, {cached} from cache", cell.name);
+                tally.n_run += 1;
+                let rows = result.rows.iter().flatten().map(RowRecord::from).collect();
+                Some(store.add(&cell.name, &identity, sweep::Outcome::Done, rows)?)
+            }
+            Err(Exit::Interrupted) => {
+                tally.interrupted = true;
+                None
+            }
+            Err(exit) => Some(self.failed(store, cell, &identity, said(&exit), tally)?),
+        })
+    }
+
+    /// The pipeline of a cell that learns: its states lie beside its run folder.
+    fn trained(&self, setup: &Setup, cell: &CellPlan) -> Result<Pipeline, Exit> {
+        let pipeline = self.pipeline(setup)?;
+        let Some(train) = &pipeline.train else { return Ok(pipeline) };
+        let stage = &pipeline.stages[train.stage].name;
+        let folder = std::path::absolute(self.out.join("states").join(&cell.name))?;
+        let value = toml::Value::String(folder.display().to_string());
+        let mut setup = setup.clone();
+        setup.sets.push((format!("stages.{stage}.state"), value.to_string()));
+        self.pipeline(&setup)
     }
 
     fn failed(
@@ -285,7 +316,7 @@ fn references(study: &Study<'_>, cell: &CellPlan) -> References {
     let (shots, seed) = (cell.shots, cell.seed);
     let base = study.pipeline.data.as_ref().map(|data| data.references.clone());
     match base {
-        Some(base) => References { shots, seed, ..base },
-        None => References { shots, seed, anomalous: 0, select: String::new(), manifest: None },
+        Some(base) => base.with(shots, seed),
+        None => References { shots, seed, ..References::default() },
     }
 }
