@@ -141,7 +141,7 @@ impl Tables {
         let (pipeline, out) = (path("imported.toml"), path("run"));
         let data = format!("{golden}/data");
         let [classification, segmentation] = line.modes;
-        let mut words = vec!["import", "clip-lmfa", "--out", &pipeline, "--"];
+        let mut words = vec!["import", "clip-lmfa", "--out", &pipeline, "--replace", "--"];
         words.extend(["--dataset-name", "mpdd", "--dataset-source", &data]);
         words.extend(["--segmentation-img-sizes", "32,48,80", "--classification-img-size", "48"]);
         words.extend(["--classification-mode", classification]);
@@ -152,8 +152,11 @@ impl Tables {
         assert_eq!(imported.code, Some(0), "{what}: {}", imported.stderr);
         let model = format!("stages.clip.model=\"{}/small.json\"", folder("fade").display());
         let weights = format!("stages.clip.weights=\"{}\"", path("weights.safetensors"));
-        let words = ["run", &pipeline, "--out", &out, "--save", "fade-tables", "--set", &model];
-        let mut command = self.world.command(words.into_iter().chain(["--set", &weights]));
+        // Its network's draws are not recorded: they cannot be had again.
+        let off = "stages.adaptive.mode=off";
+        let words = ["run", &pipeline, "--out", &out, "--save", "fade-tables"];
+        let sets = ["--set", &model, "--set", &weights, "--set", off];
+        let mut command = self.world.command(words.into_iter().chain(sets));
         command.env("LOUPE_CLIP_LMFA", &golden);
         let ended = self.world.ended(&command.output().unwrap());
         assert_eq!(ended.code, Some(0), "{what}: {}", ended.stderr);

@@ -27,7 +27,7 @@ pub use class::{ClassRun, Scored, renamed};
 pub use engine::{Engine, Options, load_hooks};
 pub use keys::{file_digest, hex, numerics};
 pub use source::{ClassImages, Image};
-pub use text::sentences;
+pub use text::{gap, sentences};
 
 use crate::cache::CacheError;
 use crate::files::WriteError;
