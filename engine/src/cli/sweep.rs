@@ -148,6 +148,9 @@ impl Command<'_> {
         tally: &mut Tally,
         each: &mut dyn FnMut(&CellPlan, CellRecord),
     ) -> Outcome {
+        if self.wanted(setup, None).is_empty() {
+            return Ok(());
+        }
         let pipeline = self.pipeline(setup);
         let study = pipeline.as_ref().map_err(said);
         let study =
@@ -270,7 +273,7 @@ impl Command<'_> {
     fn show(&self, setups: &[Setup], store: &Store) -> Outcome {
         let mut rows = Vec::new();
         let mut n_mistaken = 0;
-        for setup in setups {
+        for setup in setups.iter().filter(|setup| !self.wanted(setup, None).is_empty()) {
             let pipeline = self.pipeline(setup);
             let study = pipeline.as_ref().ok().map(|it| self.open(setup, it));
             if let Some(Err(exit)) = &study {

@@ -36,7 +36,7 @@ const KNOWN: &[Known] = &[
 ];
 
 const DRAWN: &str = "CLIP-LMFA adds the vector of a network that it draws anew for each image and size, a tenth of it \
-     to all tokens: stage `adaptive`. Its draws cannot be had again, so that its numbers differ from run to run; \
+     to all tokens: stage `adaptive`. What it drew cannot be drawn again, so that its numbers cannot be met; \
      `--set stages.adaptive.mode=surrogate` draws the vector itself, which looks the same and costs nothing, \
      `--set stages.adaptive.mode=off` leaves it out";
 const MODES: [&str; 4] = ["none", "language", "vision", "both"];

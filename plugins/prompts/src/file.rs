@@ -12,14 +12,14 @@ use crate::words::{Lines, NAME, decode, shown, stray_brace};
 /// `{"normal": {"instruction": "..", "prompts": [..]}, "abnormal": {..}}` with `{classname}` in the
 /// sentences. `instruction` is what an LLM was asked; nothing reads it.
 #[derive(Deserialize)]
-#[serde(expecting = "an object with `normal` and `abnormal`")]
+#[serde(expecting = "a table")]
 struct RawFile {
     normal: RawPrompts,
     abnormal: RawPrompts,
 }
 
 #[derive(Deserialize)]
-#[serde(expecting = "an object with a list `prompts`")]
+#[serde(expecting = "{\"prompts\": [..]}")]
 struct RawPrompts {
     prompts: Vec<String>,
 }
@@ -255,7 +255,7 @@ mod tests {
     fn what_a_file_is_instead_is_said() {
         let manifest = r#"{"name": "x", "version": "1.0.0", "scripts": {}, "license": "ISC"}"#;
         let cases: [(&[u8], &str); 9] = [
-            (b"{\"normal\": 3}", "integer `3`, expected an object with a list `prompts`"),
+            (b"{\"normal\": 3}", "invalid type: integer `3`, expected {\"prompts\": [..]}"),
             (b"[]", "`prompts/own.json` is no prompt file; wants {"),
             (b" ", "is empty; it is to be a prompt file, which wants {\"normal\""),
             (b"{\"normal\": 3", "is no JSON"),

@@ -294,7 +294,7 @@ fn a_training_moves_images_with_damage_towards_the_anomalous_sentences() {
 fn what_has_learned_nothing_says_how_to() {
     let fusion = MultiScaleAdaptive::new(config("mode = \"trained\""), &testing::host()).unwrap();
     let message = fusion.vector(&image(0, 1), 0, 8).unwrap_err().to_string();
-    assert!(message.contains("`fit_on = \"references\"`"), "{message}");
+    assert!(message.contains("name a file as `weights`"), "{message}");
 }
 
 fn config(text: &str) -> Config {
