@@ -170,8 +170,8 @@ impl<'a> Study<'a> {
 /// A failure in the words of a record.
 pub(super) fn said(exit: &Exit) -> String {
     match exit {
-        Exit::Failed(error) | Exit::Plugin(error) => format!("{error:#}"),
-        Exit::Check => "the pipeline has mistakes".to_owned(),
+        Exit::Failed(error) | Exit::Plugin(error) => super::chain(error),
+        Exit::Check { mistakes } => mistakes.clone(),
         Exit::SomeFailed | Exit::Mismatch => "it failed".to_owned(),
         Exit::Interrupted => "interrupted".to_owned(),
     }

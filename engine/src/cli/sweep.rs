@@ -9,9 +9,10 @@ use serde_json::Value as Json;
 
 use super::study::{Keep, Study, StudyOptions, said};
 use super::text::{columns, count};
-use super::{Common, Exit, Format, Outcome, print, print_json, setup, train};
+use super::{Common, Exit, Format, Outcome, parse_set, print, print_json, setup, train};
 use crate::files::write_whole;
 use crate::pipeline::model::{Pipeline, References};
+use crate::pipeline::shots_and_seed;
 use crate::plugin::Loader;
 use crate::report::as_toml;
 use crate::sweep::{
@@ -31,6 +32,9 @@ pub(crate) struct Arguments {
     /// Only cells whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Change a key of each pipeline, after its variant and axes
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
+    sets: Vec<(String, String)>,
     /// Forget what an earlier call has done
     #[arg(long)]
     fresh: bool,
@@ -41,7 +45,8 @@ pub(crate) struct Arguments {
 
 pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     let file = SweepFile::read(&arguments.sweep)?;
-    let setups = sweep::plan(&arguments.sweep, &file)?;
+    let mut setups = sweep::plan(&arguments.sweep, &file)?;
+    setups.iter_mut().for_each(|setup| setup.sets.extend(arguments.sets.iter().cloned()));
     let name = file.name.clone().unwrap_or_default();
     let command = Command {
         common,
@@ -143,15 +148,14 @@ impl Command<'_> {
         tally: &mut Tally,
         each: &mut dyn FnMut(&CellPlan, CellRecord),
     ) -> Outcome {
+        if self.wanted(setup, None).is_empty() {
+            return Ok(());
+        }
         let pipeline = self.pipeline(setup);
         let study = pipeline.as_ref().map_err(said);
         let study =
             study.and_then(|pipeline| self.open(setup, pipeline).map_err(|exit| said(&exit)));
-        let one = match &pipeline {
-            Ok(Pipeline { data: Some(data), .. }) => (data.references.shots, data.references.seed),
-            _ => (0, 0),
-        };
-        for cell in self.wanted(setup, one) {
+        for cell in self.wanted(setup, pipeline.as_ref().ok()) {
             if self.cancel.load(Ordering::Relaxed) {
                 tally.interrupted = true;
                 break;
@@ -161,12 +165,19 @@ impl Command<'_> {
                 (Ok(Pipeline { train: Some(_), .. }), Ok(_)) => match self.trained(setup, &cell) {
                     Ok(pipeline) => match self.open(setup, &pipeline) {
                         Ok(study) => self.cell(&study, &cell, store, tally)?,
-                        Err(exit) => Some(self.failed(store, &cell, "", said(&exit), tally)?),
+                        Err(exit) => Some(self.said(store, &cell, "", &exit, tally)?),
                     },
-                    Err(exit) => Some(self.failed(store, &cell, "", said(&exit), tally)?),
+                    Err(exit) => Some(self.said(store, &cell, "", &exit, tally)?),
                 },
                 (_, Ok(study)) => self.cell(study, &cell, store, tally)?,
-                (_, Err(error)) => Some(self.failed(store, &cell, "", error.clone(), tally)?),
+                (_, Err(error)) => {
+                    // Mistakes in a pipeline are shown once, when it is read.
+                    match pipeline {
+                        Ok(_) => eprintln!("error: {}: {error}", cell.name),
+                        Err(_) => eprintln!("error: {}: its pipeline cannot run", cell.name),
+                    }
+                    Some(self.failed(store, &cell, "", error.clone(), tally)?)
+                }
             };
             let Some(record) = ended else { break };
             each(&cell, record);
@@ -185,7 +196,7 @@ impl Command<'_> {
         let references = references(study, cell);
         let identity = match self.identity(study, &references) {
             Ok(identity) => identity,
-            Err(exit) => return Ok(Some(self.failed(store, cell, "", said(&exit), tally)?)),
+            Err(exit) => return Ok(Some(self.said(store, cell, "", &exit, tally)?)),
         };
         if let Some(record) = store.get(&cell.name, &identity).filter(|it| it.is_done()) {
             tally.n_kept += 1;
@@ -213,7 +224,7 @@ impl Command<'_> {
                 tally.interrupted = true;
                 None
             }
-            Err(exit) => Some(self.failed(store, cell, &identity, said(&exit), tally)?),
+            Err(exit) => Some(self.said(store, cell, &identity, &exit, tally)?),
         })
     }
 
@@ -229,6 +240,19 @@ impl Command<'_> {
         self.pipeline(&setup)
     }
 
+    /// As `failed`, told at once.
+    fn said(
+        &self,
+        store: &mut Store,
+        cell: &CellPlan,
+        identity: &str,
+        exit: &Exit,
+        tally: &mut Tally,
+    ) -> Result<CellRecord, Exit> {
+        eprintln!("error: {}: {}", cell.name, said(exit));
+        self.failed(store, cell, identity, said(exit), tally)
+    }
+
     fn failed(
         &self,
         store: &mut Store,
@@ -237,14 +261,18 @@ impl Command<'_> {
         error: String,
         tally: &mut Tally,
     ) -> Result<CellRecord, Exit> {
-        eprintln!("error: {}: {error}", cell.name);
         tally.n_failed += 1;
         let outcome = sweep::Outcome::Failed { error };
         Ok(store.add(&cell.name, identity, outcome, Vec::new())?)
     }
 
+    /// The pipeline of a setup; why there is none is said.
     fn pipeline(&self, setup: &Setup) -> Result<Pipeline, Exit> {
-        setup::checked(&setup.pipeline, &setup.sets, &self.loader)
+        let pipeline = setup::checked(&setup.pipeline, &setup.sets, &self.loader);
+        if let Err(exit @ (Exit::Failed(_) | Exit::Plugin(_))) = &pipeline {
+            eprintln!("error: {}: {}", setup.title(), said(exit));
+        }
+        pipeline
     }
 
     fn open<'p>(&'p self, setup: &Setup, pipeline: &'p Pipeline) -> Result<Study<'p>, Exit> {
@@ -256,7 +284,14 @@ impl Command<'_> {
         Study::open(self.common, &options, &setup.pipeline, pipeline, &self.loader)
     }
 
-    fn wanted(&self, setup: &Setup, one: (usize, u64)) -> Vec<CellPlan> {
+    /// The cells that are asked for. What the sweep leaves to a pipeline with mistakes is read from
+    /// it all the same, so that the cell has its name.
+    fn wanted(&self, setup: &Setup, pipeline: Option<&Pipeline>) -> Vec<CellPlan> {
+        let data = pipeline.and_then(|pipeline| pipeline.data.as_ref());
+        let one = match data.map(|data| &data.references) {
+            Some(references) => (references.shots, references.seed),
+            None => shots_and_seed(&setup.pipeline, &setup.sets),
+        };
         setup.cells(one).into_iter().filter(|cell| cell.name.contains(self.only)).collect()
     }
 
@@ -282,14 +317,17 @@ impl Command<'_> {
     fn show(&self, setups: &[Setup], store: &Store) -> Outcome {
         let mut rows = Vec::new();
         let mut n_mistaken = 0;
-        for setup in setups {
+        for setup in setups.iter().filter(|setup| !self.wanted(setup, None).is_empty()) {
             let pipeline = self.pipeline(setup);
-            let study = pipeline.as_ref().ok().and_then(|it| self.open(setup, it).ok());
+            let study = pipeline.as_ref().ok().map(|it| self.open(setup, it));
+            if let Some(Err(exit)) = &study {
+                eprintln!("error: {}: {}", setup.title(), said(exit));
+            }
+            let study = study.and_then(Result::ok);
             n_mistaken += usize::from(study.is_none());
-            let one = study.as_ref().and_then(|it| it.pipeline.data.as_ref());
-            let one = one.map_or((0, 0), |it| (it.references.shots, it.references.seed));
-            for cell in self.wanted(setup, one) {
+            for cell in self.wanted(setup, pipeline.as_ref().ok()) {
                 let state = match &study {
+                    None if pipeline.is_ok() => "cannot run",
                     None => "has mistakes",
                     Some(study) => {
                         let identity = self.identity(study, &references(study, &cell))?;
@@ -308,7 +346,10 @@ impl Command<'_> {
             Format::Json => print_json(&rows)?,
         }
         eprintln!("{}", count(rows.len(), "cell"));
-        if n_mistaken > 0 { Err(Exit::Check) } else { Ok(()) }
+        match n_mistaken {
+            0 => Ok(()),
+            n => Err(Exit::Check { mistakes: format!("{} cannot run", count(n, "variant")) }),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use super::diagnostics::{Diagnostic, Severity, listed, nearest};
 pub use super::draft::{Draft, Wire};
 use super::files::{AbsentFile, Names};
+use super::fill;
 use super::model::{Augment, FitOn};
 use super::reference::parse_ref;
 use super::schema::Walk;
@@ -209,18 +210,28 @@ impl Reader<'_> {
     /// A prompt cache that is absent can be made; any other file is a mistake.
     fn absent(&mut self, draft: &Draft, absent: Vec<AbsentFile>) {
         let config = Json::Object(draft.config.clone());
-        let filled = match draft.plugin_kind() {
+        let caches = match draft.plugin_kind() {
             Some(kind) if !absent.is_empty() => {
-                self.catalog.filled(kind, &draft.component, &config)
+                self.catalog.caches(kind, &draft.component, &config)
             }
             _ => Vec::new(),
         };
         for AbsentFile { file, found } in absent {
-            match filled.contains(&file) {
-                true if self.fills => {}
-                true => self.found.push(found.hint(format!("make it with `{}`", self.fill))),
-                false => self.found.push(found),
-            }
+            let hint = match caches.iter().find(|cache| cache.path == file) {
+                Some(_) if self.fills => continue,
+                Some(cache) if cache.by_hand => format!(
+                    "sentences without a `model` are written by hand: `loupe prompts import FILE \
+                     --into {} --class NAME`; with a `model`, `{}` asks it",
+                    fill::word(&file),
+                    self.fill
+                ),
+                Some(_) => format!("make it with `{}`", self.fill),
+                None => {
+                    self.found.push(found);
+                    continue;
+                }
+            };
+            self.found.push(found.hint(hint));
         }
     }
 
