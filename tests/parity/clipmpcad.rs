@@ -68,7 +68,7 @@ impl Recorded {
             .tensors
             .iter()
             .filter(|(name, _)| {
-                name.starts_with(prefix) && !(!skip.is_empty() && name.contains(skip))
+                name.starts_with(prefix) && (skip.is_empty() || !name.contains(skip))
             })
             .map(|(name, (shape, numbers))| {
                 let bytes = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -158,6 +158,7 @@ fn train(losses: &[(&str, &[Loss])], lr: f64) -> Train {
         stage: 0,
         text: 0,
         augment: None,
+        auxiliary: Vec::new(),
         losses: losses.iter().map(head).collect(),
         optimizer: Adam { lr, betas: [0.5, 0.999], eps: 1e-8 },
         scale: 100.0,

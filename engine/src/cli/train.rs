@@ -16,7 +16,7 @@ use crate::files::write_whole;
 use crate::metrics::ClassMetrics;
 use crate::pipeline::model::{Keep, References, Train};
 use crate::run::{ClassImages, RunError, state_file};
-use crate::train::{Epoch, TrainError, TrainOptions, Trained, Watch, train_class};
+use crate::train::{Epoch, Lesson, TrainError, TrainOptions, Trained, Watch, train_class};
 use loupe_datasets::Sample;
 
 /// Steps between two checkpoints.
@@ -74,14 +74,23 @@ pub(super) fn all_classes(
     fresh: bool,
 ) -> Result<Vec<(String, Trained)>, Exit> {
     let folder = study.pipeline.stages[train.stage].state.clone().unwrap_or_default();
-    let mut rows = Vec::new();
+    let mut rows: Vec<(String, Trained)> = Vec::new();
+    let auxiliary = auxiliary(train)?;
     for class in &study.dataset.classes {
+        // What is learned from other data sets alone is the same for every class.
+        if let (Some((_, first)), 0, 0) = (rows.first(), references.shots, references.anomalous) {
+            let file = state_file(&folder, &class.name);
+            write_whole(&file, &fs::read(&first.file)?)?;
+            let trained = Trained { file, ..first.clone() };
+            rows.push((class.name.clone(), trained));
+            continue;
+        }
         let (images, samples) = data::class_images(class, references)?;
         let options = TrainOptions { fresh, save_every: SAVE_EVERY };
         let mut shown = Shown::new(study, train, references, &images, &samples);
-        let mask_above = study.dataset.mask_above;
-        let trained =
-            train_class(&study.engine, train, images.clone(), mask_above, options, &mut shown);
+        let (mask_above, auxiliary) = (study.dataset.mask_above, auxiliary.clone());
+        let lesson = Lesson { images: images.clone(), mask_above, auxiliary };
+        let trained = train_class(&study.engine, train, lesson, options, &mut shown);
         shown.bar.finish_and_clear();
         let trained = match trained {
             Ok(trained) => trained,
@@ -95,6 +104,18 @@ pub(super) fn all_classes(
         rows.push((class.name.clone(), trained));
     }
     Ok(rows)
+}
+
+/// The classes of the other data sets, each with its grey value of masks.
+fn auxiliary(train: &Train) -> Result<Vec<(ClassImages, u8)>, Exit> {
+    let mut classes = Vec::new();
+    for described in &train.auxiliary {
+        let dataset = data::open(described)?;
+        for class in &dataset.classes {
+            classes.push((data::as_references(class)?, dataset.mask_above));
+        }
+    }
+    Ok(classes)
 }
 
 fn report(common: &Common, train: &Train, rows: &[(String, Trained)]) -> Outcome {

@@ -248,6 +248,8 @@ pub struct Train {
     /// The prompts stage whose embeddings the tokens are compared with.
     pub text: usize,
     pub augment: Option<Augment>,
+    /// Other data sets whose test images are learned from, beside the references.
+    pub auxiliary: Vec<Data>,
     /// Losses of each head's tokens.
     pub losses: Vec<HeadLosses>,
     pub optimizer: Adam,
