@@ -11,6 +11,7 @@ Needs torch 2.2.0 and safetensors.
 
 import os
 import sys
+from collections import OrderedDict
 
 import torch
 import torch.nn.functional as F
@@ -116,6 +117,16 @@ def record_gradients(w, walks):
     return {f"{name}.{k}": v for name, case in made.items() for k, v in case.items()}
 
 
+def record_checkpoint(w):
+    """The first tap's adapters as the original saves them: a state dictionary of modules for each head."""
+    def state(head):
+        prefix = f"init.{head}_adapters."
+        out = OrderedDict((k.removeprefix(prefix), v.clone()) for k, v in w.items() if k.startswith(f"{prefix}0."))
+        out._metadata = OrderedDict({"": {"version": 1}, "0": {"version": 1}})
+        return out
+    torch.save({"seg_adapters": state("seg"), "det_adapters": state("det")}, f"{HERE}/adapters.pth")
+
+
 def agree(name, got, want):
     error = ((got - want).abs().max() / want.square().mean().sqrt()).item()
     print(f"{name}: {error:.1e}")
@@ -152,6 +163,7 @@ def main(folder):
     save("madff", state("init."), metadata={"taps": "2,4,6,8"})
     save("projector", state("proj."))
     save("gradients", record_gradients(w, walks))
+    record_checkpoint(w)
 
 
 main(sys.argv[1])
