@@ -47,7 +47,9 @@ fn time<A: Adapter>(name: &str, keys: &A::Keys, per_value: f64, n_threads: usize
     let flop = 2.0 * 2.0 * (N_TOKENS * WIDTH) as f64 * per_value;
     report(&format!("{name} forward"), flop, forth);
     let both = || {
-        let kept = map(n_threads, tiles.len(), |i| Ok(bank.step_kept(0, tiles[i], &ask)?.1));
+        let kept = map(n_threads, tiles.len(), |i| {
+            bank.step_kept(0, tiles[i], &ask).map(|(_, kept)| kept)
+        });
         let seen: Vec<_> = kept.iter().map(|kept| kept.tile(WIDTH)).collect();
         let back = map(n_threads, tiles.len(), |i| {
             let tokens = of_tokens.chunks(TILE * BOTTLENECK).nth(i);
