@@ -35,8 +35,9 @@ fn arrows_run_one_way() {
         match from {
             "loupe-engine" => &["loupe-plugin", "loupe-kernels", "loupe-datasets"],
             "loupe-plugin" => &["loupe-plugin-derive"],
-            "loupe-kernels" | "loupe-datasets" | "loupe-plugin-derive" | "loupe-tests" => &[],
-            _ => &["loupe-plugin", "loupe-kernels"],
+            "loupe-kernels" | "loupe-datasets" | "loupe-checkpoints" => &[],
+            "loupe-plugin-derive" | "loupe-tests" => &[],
+            _ => &["loupe-plugin", "loupe-kernels", "loupe-checkpoints"],
         }
     };
     for (from, all) in dependencies() {

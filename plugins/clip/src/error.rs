@@ -70,6 +70,12 @@ impl ClipError {
     }
 }
 
+impl From<loupe_checkpoints::CheckpointError> for ClipError {
+    fn from(error: loupe_checkpoints::CheckpointError) -> Self {
+        Self::weights_file(error.problem)
+    }
+}
+
 impl From<candle_core::Error> for ClipError {
     fn from(error: candle_core::Error) -> Self {
         // candle appends a backtrace to its messages; the first line is what a user can read.

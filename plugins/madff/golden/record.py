@@ -5,11 +5,13 @@
 The recorded tokens (`fwd*`, `adapter*`) come from the original's modules and are copied as they are. What was not
 recorded, the stream in front of each tap and behind it, is computed here by the formulas of CLIP's blocks and of the
 adapters; the script refuses to write unless that walk arrives at every recorded token and at the pooled output.
+Gradients are those of torch's autograd through the same formulas, for cotangents that a seed draws.
 Needs torch 2.2.0 and safetensors.
 """
 
 import os
 import sys
+from collections import OrderedDict
 
 import torch
 import torch.nn.functional as F
@@ -33,15 +35,18 @@ def block(w, i, x, quick):
     return x + h @ w[p + "mlp.c_proj.weight"].T + w[p + "mlp.c_proj.bias"]
 
 
-def madff(w, p, x):
+def madff(w, p, x, gates=(True, True, True), tokens=(0.4, 0.2, 0.2, 0.2), stream=(0.3, 0.2, 0.2, 0.3)):
     squeeze = lambda name, t: F.relu(t @ w[f"{p}{name}.fc.0.weight"].T) @ w[f"{p}{name}.fc.2.weight"].T
-    ca = torch.sigmoid(2 * squeeze("channel_attention", x)) * x
+    channel, spatial, frequency = gates
+    ca = torch.sigmoid(2 * squeeze("channel_attention", x)) * x if channel else x
     kernel, bias = w[p + "spatial_attention.conv.weight"], w[p + "spatial_attention.conv.bias"]
-    sa = torch.sigmoid(kernel[0, 0, 3] * ca.mean(-1, True) + kernel[0, 1, 3] * ca.amax(-1, True) + bias) * ca
-    fa = torch.sigmoid(squeeze("frequency_attention", torch.fft.fft(x).abs())) * x
+    pooled = kernel[0, 0, 3] * ca.mean(-1, True) + kernel[0, 1, 3] * ca.max(-1, True).values + bias
+    sa = torch.sigmoid(pooled) * ca if spatial else ca
+    fa = torch.sigmoid(squeeze("frequency_attention", torch.fft.fft(x).abs())) * x if frequency else x
     down = lambda t: F.leaky_relu(t @ w[p + "fc1.0.weight"].T)
-    med = 0.4 * down(x) + 0.2 * down(ca) + 0.2 * down(sa) + 0.2 * down(fa)
-    return med, 0.3 * F.leaky_relu(med @ w[p + "fc2.0.weight"].T) + 0.2 * ca + 0.2 * sa + 0.3 * fa
+    med = sum(weight * down(t) for weight, t in zip(tokens, (x, ca, sa, fa)))
+    up = F.leaky_relu(med @ w[p + "fc2.0.weight"].T)
+    return med, sum(weight * t for weight, t in zip(stream, (up, ca, sa, fa)))
 
 
 def mvfa(w, p, x):
@@ -72,6 +77,54 @@ def walk(w, stem, adapter, group, quick=False):
     c = x.shape[-1]
     out["embedding"] = F.layer_norm(x[:, 0], (c,), w[v + "ln_post.weight"], w[v + "ln_post.bias"]) @ w[v + "proj"]
     return out
+
+
+def gradients(w, x, adapter, group, tap, flows, seed, **keys):
+    """Cotangents of a step's tokens and of the stream that flows on, and what torch's autograd makes of them."""
+    draw = torch.Generator().manual_seed(seed)
+    x = x.clone().requires_grad_()
+    mine = {k: v.clone().requires_grad_() for k, v in w.items() if any(
+        k.startswith(group.format(head=head, j=tap)) for head in ("seg", "det"))}
+    made = {head: adapter(mine, group.format(head=head, j=tap), x, **keys) for head in ("seg", "det")}
+    out, outputs = {}, {head: med for head, (med, _) in made.items()}
+    if flows:
+        outputs["next"] = 0.8 * x + 0.1 * made["seg"][1] + 0.1 * made["det"][1]
+    for name, output in outputs.items():
+        out[f"cotangent.{name}"] = torch.randn(output.shape, generator=draw)
+    torch.autograd.backward(list(outputs.values()), [out[f"cotangent.{name}"] for name in outputs])
+    out |= {"rows": x.detach(), "gradient.rows": x.grad}
+    prefix = group.split("{")[0]
+    return out | {f"gradient.{k.removeprefix(prefix)}": v.grad for k, v in mine.items() if v.grad is not None}
+
+
+def record_gradients(w, walks):
+    adapters, projectors = "init.{head}_adapters.{j}.", "proj.{head}_projectors.{j}."
+    row = lambda variant, tap: walks[variant][f"stream.{tap}"]
+    x = row("fwd", 1)
+    cases = {
+        "madff": (x, madff, adapters, 1, True, {}),
+        "madff_last": (row("fwd", 3), madff, adapters, 3, False, {}),
+        "madff_channel_off": (x, madff, adapters, 1, True, {"gates": (False, True, True)}),
+        "madff_spatial_off": (x, madff, adapters, 1, True, {"gates": (True, False, True)}),
+        "madff_frequency_off": (x, madff, adapters, 1, True, {"gates": (True, True, False)}),
+        "madff_weights": (x, madff, adapters, 1, True, {"tokens": (0.0, 0.7, -0.4, 0.3),
+                                                        "stream": (0.5, 0.0, 0.6, -0.2)}),
+        "mvfa": (row("fwd_mvfa", 1), mvfa, adapters, 1, True, {}),
+        "mvfa_last": (row("fwd_mvfa", 3), mvfa, adapters, 3, False, {}),
+        "projector": (row("fwd_projector", 1), projector, projectors, 1, False, {}),
+    }
+    made = {name: gradients(w, *case, seed=seed, **keys) for seed, (name, (*case, keys)) in enumerate(cases.items())}
+    return {f"{name}.{k}": v for name, case in made.items() for k, v in case.items()}
+
+
+def record_checkpoint(w):
+    """The first tap's adapters as the original saves them: a state dictionary of modules for each head."""
+    def state(head):
+        prefix = f"init.{head}_adapters."
+        out = OrderedDict((k.removeprefix(prefix), v.clone()) for k, v in w.items() if k.startswith(f"{prefix}0."))
+        out._metadata = OrderedDict({"": {"version": 1}, "0": {"version": 1}})
+        return out
+    torch.save({"seg_adapters": state("seg"), "det_adapters": state("det")}, f"{HERE}/adapters.pth")
 
 
 def agree(name, got, want):
@@ -109,6 +162,8 @@ def main(folder):
     save("tokens", out)
     save("madff", state("init."), metadata={"taps": "2,4,6,8"})
     save("projector", state("proj."))
+    save("gradients", record_gradients(w, walks))
+    record_checkpoint(w)
 
 
 main(sys.argv[1])

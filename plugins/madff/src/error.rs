@@ -6,8 +6,8 @@ use loupe_plugin::prelude::Error;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum MadffError {
     #[error(
-        "state `{file}` wants to be a safetensors file, but {why}; train it again, or convert it \
-         as the plugin's README shows"
+        "state `{file}` wants to be a safetensors file or a checkpoint of PyTorch, but it {why}; name \
+         a file that `loupe train` or the original wrote"
     )]
     Format { file: String, why: String },
     #[error(

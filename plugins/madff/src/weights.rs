@@ -1,7 +1,10 @@
-//! Where an adapter's numbers come from: a safetensors file, or a seed.
+//! Where an adapter's numbers come from: a safetensors file, a checkpoint that the original wrote by PyTorch,
+//! or a seed.
 
+use std::collections::BTreeMap;
+
+use loupe_checkpoints::{Dtype, RawTensor};
 use loupe_plugin::prelude::Host;
-use safetensors::{Dtype, SafeTensors};
 
 use crate::error::MadffError;
 
@@ -10,7 +13,7 @@ const MAX_DRAWN: usize = 1 << 28;
 
 /// Tensors by name.
 pub enum Weights<'a> {
-    File { file: String, tensors: SafeTensors<'a>, taps: Option<String> },
+    File { file: String, tensors: BTreeMap<String, RawTensor<'a>>, taps: Option<String> },
     Seed(u64),
 }
 
@@ -31,28 +34,23 @@ impl<'a> Weights<'a> {
 
     /// `file` is what messages call the bytes. Errors: `Format`.
     pub fn from_bytes(file: &str, bytes: &'a [u8]) -> Result<Self, MadffError> {
-        let format = |error: safetensors::SafeTensorError| MadffError::Format {
-            file: file.to_owned(),
-            why: error.to_string(),
-        };
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(format)?;
+        let mut found = loupe_checkpoints::read(bytes)
+            .map_err(|error| MadffError::Format { file: file.to_owned(), why: error.problem })?;
         // The SDK writes facts as JSON texts, other writers plain.
-        let listed = |taps: &String| taps.replace([' ', '"'], "");
-        let taps = header.metadata().as_ref().and_then(|meta| meta.get("taps").map(listed));
-        let tensors = SafeTensors::deserialize(bytes).map_err(format)?;
-        Ok(Weights::File { file: file.to_owned(), tensors, taps })
+        let taps = found.metadata.remove("taps").map(|taps| taps.replace([' ', '"'], ""));
+        Ok(Weights::File { file: file.to_owned(), tensors: found.tensors, taps })
     }
 
     /// Rows and columns of the matrix `name`, or what a seed would make them. Errors: `Missing`,
     /// `Tensor` for another rank.
     pub fn sizes(&self, name: &str, drawn: [usize; 2]) -> Result<[usize; 2], MadffError> {
         let Weights::File { file, tensors, .. } = self else { return Ok(drawn) };
-        let tensor = tensors.tensor(name).map_err(|_| self.missing(name))?;
-        <[usize; 2]>::try_from(tensor.shape()).map_err(|_| MadffError::Tensor {
+        let tensor = tensors.get(name).ok_or_else(|| self.missing(name))?;
+        <[usize; 2]>::try_from(tensor.shape.as_slice()).map_err(|_| MadffError::Tensor {
             file: file.clone(),
             tensor: name.to_owned(),
             want: drawn.to_vec(),
-            got: format!("shape {:?}", tensor.shape()),
+            got: format!("shape {:?}", tensor.shape),
         })
     }
 
@@ -75,16 +73,19 @@ impl<'a> Weights<'a> {
                 return Ok(units(*seed, name).take(n).map(draw).collect());
             }
         };
-        let tensor = tensors.tensor(name).map_err(|_| self.missing(name))?;
-        if tensor.shape() != shape || tensor.dtype() != Dtype::F32 {
+        let tensor = tensors.get(name).ok_or_else(|| self.missing(name))?;
+        let bytes = tensor.bytes().filter(|_| tensor.shape == shape);
+        let (Some(bytes), Some(Dtype::F32)) = (bytes, tensor.dtype) else {
+            let dtype =
+                tensor.dtype.map_or("another type".to_owned(), |dtype| format!("{dtype:?}"));
             return Err(MadffError::Tensor {
                 file: file.clone(),
                 tensor: name.to_owned(),
                 want: shape.to_vec(),
-                got: format!("{:?} of shape {:?}", tensor.dtype(), tensor.shape()),
+                got: format!("{dtype} of shape {:?}", tensor.shape),
             });
-        }
-        let (numbers, _) = tensor.data().as_chunks::<4>();
+        };
+        let (numbers, _) = bytes.as_chunks::<4>();
         let numbers: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
         match numbers.iter().position(|number| !number.is_finite()) {
             None => Ok(numbers),
@@ -115,7 +116,7 @@ impl<'a> Weights<'a> {
         let Weights::File { file, tensors, taps } = self else { return Ok(()) };
         let has = |tap: &usize| {
             let prefix = format!("{group}.{tap}.");
-            tensors.names().iter().any(|name| name.starts_with(&prefix))
+            tensors.keys().any(|name| name.starts_with(&prefix))
         };
         let n_taps = (0..).take_while(has).count();
         let listed = at.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
@@ -128,13 +129,14 @@ impl<'a> Weights<'a> {
     }
 
     fn missing(&self, name: &str) -> MadffError {
-        let (file, mut names) = match self {
-            Weights::File { file, tensors, .. } => (file.clone(), tensors.names()),
-            Weights::Seed(seed) => (format!("seed {seed}"), Vec::new()),
+        let (file, n_tensors, first) = match self {
+            Weights::File { file, tensors, .. } => {
+                (file.clone(), tensors.len(), tensors.keys().next())
+            }
+            Weights::Seed(seed) => (format!("seed {seed}"), 0, None),
         };
-        names.sort_unstable();
-        let first = names.first().map_or("none".to_owned(), |first| format!("`{first}`, .."));
-        MadffError::Missing { file, tensor: name.to_owned(), n_tensors: names.len(), first }
+        let first = first.map_or("none".to_owned(), |first| format!("`{first}`, .."));
+        MadffError::Missing { file, tensor: name.to_owned(), n_tensors, first }
     }
 }
 

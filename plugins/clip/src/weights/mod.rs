@@ -5,14 +5,12 @@
 //! file is never copied as a whole. Nothing in a file is executed.
 
 mod names;
-mod pickle;
 mod random;
-mod torch;
 
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use safetensors::{Dtype, SafeTensors};
+use loupe_checkpoints::{Dtype, RawTensor};
 
 pub use names::{Dialect, expected};
 pub use random::Random;
@@ -39,18 +37,6 @@ pub trait Weights {
     }
 }
 
-/// A tensor as it stands in a file.
-#[derive(Clone, Debug)]
-pub struct RawTensor<'a> {
-    pub shape: Vec<usize>,
-    /// In elements; `None` if the data is dense and row-major.
-    pub strides: Option<Vec<usize>>,
-    /// `None` for a type that nothing here has (booleans, other whole numbers than i32).
-    pub dtype: Option<DType>,
-    /// Starts at the tensor's first element.
-    pub data: &'a [u8],
-}
-
 /// A weights file whose tensors have been listed.
 pub struct WeightsFile<'a> {
     tensors: BTreeMap<String, RawTensor<'a>>,
@@ -62,20 +48,7 @@ impl<'a> WeightsFile<'a> {
     /// Lists a file's tensors. Errors: `WeightsFile` if the container is unknown, damaged or empty,
     /// or if the names are of no known dialect.
     pub fn open(bytes: &'a [u8]) -> Result<Self> {
-        let tensors = if bytes.starts_with(b"PK\x03\x04") {
-            torch::read(bytes)?
-        } else if looks_like_safetensors(bytes) {
-            read_safetensors(bytes)?
-        } else if bytes.starts_with(b"\x80") {
-            return Err(bad_file(
-                "is a PyTorch file from before torch 1.6 (a bare pickle); save it again with a \
-                 newer torch: `torch.save(torch.load(path), new_path)`",
-            ));
-        } else {
-            return Err(bad_file(
-                "is neither safetensors nor a PyTorch zip archive (is the download complete?)",
-            ));
-        };
+        let tensors = loupe_checkpoints::read(bytes)?.tensors;
         let tensors = strip_wrappers(tensors);
         if tensors.is_empty() {
             return Err(bad_file("holds no tensors"));
@@ -150,7 +123,7 @@ impl<'a> WeightsFile<'a> {
     /// Errors: `WeightsFile` if they are not as the rule of `vocabulary` says.
     fn ids(&self, vocab_size: usize) -> Result<Option<Vec<u32>>> {
         let Some(tensor) = self.tensors.get(vocabulary::IDS) else { return Ok(None) };
-        let ids = tensor.to_ids(vocabulary::IDS)?;
+        let ids = to_ids(tensor, vocabulary::IDS)?;
         vocabulary::check_ids(&ids, vocab_size)?;
         Ok(Some(ids))
     }
@@ -194,7 +167,7 @@ impl<'a> WeightsFile<'a> {
     fn values(&self, name: &str) -> Result<Tensor> {
         let tensor =
             self.tensors.get(name).ok_or_else(|| bad_file(&format!("holds no tensor `{name}`")))?;
-        tensor.to_f32(name)
+        to_f32(tensor, name)
     }
 }
 
@@ -237,72 +210,37 @@ impl Weights for WeightsFile<'_> {
     }
 }
 
-impl RawTensor<'_> {
-    fn to_f32(&self, name: &str) -> Result<Tensor> {
-        let dtype = self.dtype.filter(DType::is_float).ok_or_else(|| {
-            bad_file(&format!("tensor `{name}` is not of a floating type (f32, f16, bf16, f64)"))
-        })?;
-        Ok(self.read(name, dtype)?.to_dtype(DType::F32)?)
-    }
-
-    fn to_ids(&self, name: &str) -> Result<Vec<u32>> {
-        let wrong = |what: &str| bad_file(&format!("tensor `{name}` wants {what}"));
-        let dtype = self.dtype.filter(|dtype| *dtype == DType::I32);
-        let ids = self.read(name, dtype.ok_or_else(|| wrong("whole numbers of 32 bits (i32)"))?)?;
-        if ids.rank() != 1 {
-            return Err(wrong(&format!("one dimension, got {:?}", ids.dims())));
-        }
-        let negative = |_| wrong("ids of 0 or more");
-        ids.to_vec1::<i32>()?.into_iter().map(|id| u32::try_from(id).map_err(negative)).collect()
-    }
-
-    fn read(&self, name: &str, dtype: DType) -> Result<Tensor> {
-        let size = dtype.size_in_bytes();
-        let damaged = || bad_file(&format!("tensor `{name}` reaches beyond its data"));
-        let n_values = count(&self.shape).ok_or_else(damaged)?;
-        let n_bytes = n_values.checked_mul(size).ok_or_else(damaged)?;
-        let tensor = match &self.strides {
-            None => {
-                let bytes = self.data.get(..n_bytes).ok_or_else(damaged)?;
-                Tensor::from_raw_buffer(bytes, dtype, &self.shape, &Device::Cpu)?
-            }
-            Some(strides) => {
-                let bytes = gather(self.data, size, &self.shape, strides).ok_or_else(damaged)?;
-                Tensor::from_raw_buffer(&bytes, dtype, &self.shape, &Device::Cpu)?
-            }
-        };
-        Ok(tensor)
-    }
+/// The values of a floating type, as f32.
+fn to_f32(tensor: &RawTensor, name: &str) -> Result<Tensor> {
+    let dtype = tensor.dtype.filter(|dtype| *dtype != Dtype::I32).ok_or_else(|| {
+        bad_file(&format!("tensor `{name}` is not of a floating type (f32, f16, bf16, f64)"))
+    })?;
+    Ok(to_candle(tensor, name, dtype)?.to_dtype(DType::F32)?)
 }
 
-fn looks_like_safetensors(bytes: &[u8]) -> bool {
-    bytes.get(8) == Some(&b'{')
+fn to_ids(tensor: &RawTensor, name: &str) -> Result<Vec<u32>> {
+    let wrong = |what: &str| bad_file(&format!("tensor `{name}` wants {what}"));
+    let dtype = tensor.dtype.filter(|dtype| *dtype == Dtype::I32);
+    let dtype = dtype.ok_or_else(|| wrong("whole numbers of 32 bits (i32)"))?;
+    let ids = to_candle(tensor, name, dtype)?;
+    if ids.rank() != 1 {
+        return Err(wrong(&format!("one dimension, got {:?}", ids.dims())));
+    }
+    let negative = |_| wrong("ids of 0 or more");
+    ids.to_vec1::<i32>()?.into_iter().map(|id| u32::try_from(id).map_err(negative)).collect()
 }
 
-fn read_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, RawTensor<'_>>> {
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|error| bad_file(&format!("is a damaged safetensors file: {error}")))?;
-    let raw = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
-        let dtype = match view.dtype() {
-            Dtype::F32 => Some(DType::F32),
-            Dtype::F16 => Some(DType::F16),
-            Dtype::BF16 => Some(DType::BF16),
-            Dtype::F64 => Some(DType::F64),
-            Dtype::I32 => Some(DType::I32),
-            _ => None,
-        };
-        (name, (dtype, view.shape().to_vec()))
+fn to_candle(tensor: &RawTensor, name: &str, dtype: Dtype) -> Result<Tensor> {
+    let beyond = || bad_file(&format!("tensor `{name}` reaches beyond its data"));
+    let bytes = tensor.bytes().ok_or_else(beyond)?;
+    let dtype = match dtype {
+        Dtype::F64 => DType::F64,
+        Dtype::F32 => DType::F32,
+        Dtype::F16 => DType::F16,
+        Dtype::Bf16 => DType::BF16,
+        Dtype::I32 => DType::I32,
     };
-    let listed: Vec<_> = file.tensors().into_iter().map(raw).collect();
-    let mut tensors = BTreeMap::new();
-    for (name, (dtype, shape)) in listed {
-        let data = file
-            .tensor(&name)
-            .map_err(|error| bad_file(&format!("tensor `{name}`: {error}")))?
-            .data();
-        tensors.insert(name, RawTensor { shape, strides: None, dtype, data });
-    }
-    Ok(tensors)
+    Ok(Tensor::from_raw_buffer(&bytes, dtype, &tensor.shape, &Device::Cpu)?)
 }
 
 /// Checkpoints wrap the model's own names: `state_dict.` beside an optimiser's state, `module.`
@@ -319,29 +257,6 @@ fn strip_wrappers(mut tensors: BTreeMap<String, RawTensor<'_>>) -> BTreeMap<Stri
         }
     }
     tensors
-}
-
-/// The elements of a strided tensor in row-major order, or `None` if one lies outside the data.
-fn gather(data: &[u8], size: usize, shape: &[usize], strides: &[usize]) -> Option<Vec<u8>> {
-    let mut last = 0_usize;
-    for (dim, stride) in shape.iter().zip(strides) {
-        last = last.checked_add(dim.checked_sub(1)?.checked_mul(*stride)?)?;
-    }
-    data.get(..last.checked_add(1)?.checked_mul(size)?)?;
-    let mut offsets = vec![0_usize];
-    for (dim, stride) in shape.iter().zip(strides) {
-        offsets = offsets.iter().flat_map(|o| (0..*dim).map(move |i| o + i * stride)).collect();
-    }
-    let mut bytes = Vec::with_capacity(offsets.len() * size);
-    for offset in offsets {
-        bytes.extend_from_slice(data.get(offset * size..(offset + 1) * size)?);
-    }
-    Some(bytes)
-}
-
-/// Number of elements, or `None` if it does not fit a machine word.
-fn count(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1_usize, |n, dim| n.checked_mul(*dim))
 }
 
 fn listed(lines: &[String]) -> String {

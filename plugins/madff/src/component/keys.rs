@@ -50,7 +50,7 @@ pub struct MadffConfig {
     #[schema(min_items = 2, max_items = 3)]
     #[serde(default = "mix")]
     mix: Vec<f32>,
-    /// A safetensors file of trained adapters.
+    /// A safetensors file of trained adapters, or a checkpoint that the original wrote.
     #[schema(file)]
     state: Option<String>,
     /// Draws adapters that have learned nothing, in place of `state`.
@@ -100,7 +100,7 @@ pub struct MvfaConfig {
     #[schema(min_items = 2, max_items = 3)]
     #[serde(default = "mix")]
     mix: Vec<f32>,
-    /// A safetensors file of trained adapters.
+    /// A safetensors file of trained adapters, or a checkpoint that the original wrote.
     #[schema(file)]
     state: Option<String>,
     /// Draws adapters that have learned nothing, in place of `state`.

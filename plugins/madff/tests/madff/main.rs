@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 
 use loupe_madff::reference::ReferenceAdapter;
-use loupe_madff::{Adapter, Madff, MadffAdapter, MadffKeys, Mvfa, Projector, Tile};
+use loupe_madff::{Adapter, Madff, MadffAdapter, MadffKeys, Mvfa, MvfaAdapter, Projector, Tile};
 use loupe_madff::{Drawn, Spectrum, Weights};
 use loupe_plugin::prelude::*;
 use loupe_plugin::testing::{self, Ran, Subject};
 use safetensors::SafeTensors;
 
+mod gradients;
 mod spectrum;
 mod states;
 
@@ -105,6 +106,23 @@ fn madff_makes_the_recorded_tokens_and_streams() {
     assert_eq!(walk("fwd_quickgelu", component), 2);
 }
 
+/// The first image of each token: `[6, 3, 32]` -> `[6, 32]`.
+fn first_images(three: &Tensor) -> Vec<f32> {
+    three.f32s().unwrap().chunks_exact(3 * 32).flat_map(|token| token[..32].to_vec()).collect()
+}
+
+#[test]
+fn mvfa_of_one_adapter_is_the_recorded_one() {
+    let recorded = read(TOKENS_FILE);
+    let weights = Weights::from_bytes("madff", MADFF_FILE).unwrap();
+    let sizes = Drawn { width: 32, bottleneck: 24 };
+    let adapter = MvfaAdapter::read(&weights, "seg_adapters.0", sizes, &()).unwrap();
+    let rows = first_images(&recorded["adapter.B3.x"]);
+    let made = adapter.forward(&Tile::new(&rows, 32, None), true).unwrap();
+    check("adapter.mvfa.med", &made.tokens, &recorded["adapter.mvfa.med"]);
+    check("adapter.mvfa.out", &made.stream.unwrap(), &recorded["adapter.mvfa.out"]);
+}
+
 #[test]
 fn mvfa_makes_the_recorded_tokens_and_streams() {
     assert_eq!(walk("fwd_mvfa", || testing::fusion::<Mvfa>(&config("madff", ""))), 3);
@@ -174,10 +192,7 @@ fn the_general_form_mixes_images_as_the_original() {
 #[test]
 fn the_form_for_one_image_is_the_general_one() {
     let recorded = read(TOKENS_FILE);
-    // The first image of each token: `[6, 3, 32]` -> `[6, 32]`.
-    let three = recorded["adapter.B3.x"].f32s().unwrap();
-    let rows: Vec<f32> =
-        three.chunks_exact(3 * 32).flat_map(|token| token[..32].to_vec()).collect();
+    let rows = first_images(&recorded["adapter.B3.x"]);
     let spectrum = Spectrum::new(32);
     let made = adapter().forward(&Tile::new(&rows, 32, Some(&spectrum)), true).unwrap();
     check("adapter.B1.med", &made.tokens, &recorded["adapter.B1.med"]);

@@ -93,8 +93,61 @@ fn a_file_that_is_none_is_refused() {
     for bytes in
         [&b""[..], b"PK\x03\x04", b"\xff\xff\xff\xff\xff\xff\xff\xff{}", &MADFF_FILE[..5000]]
     {
-        says(&refused(bytes), &["`brain.safetensors`", "safetensors file", "convert it"]);
+        says(
+            &refused(bytes),
+            &["`brain.safetensors`", "safetensors", "checkpoint of PyTorch", "name a file"],
+        );
     }
+}
+
+/// What the original's `torch.save` wrote of the first tap's adapters.
+const CHECKPOINT: &[u8] = include_bytes!("../../golden/adapters.pth");
+
+#[test]
+fn a_checkpoint_of_the_original_is_read_as_it_is() {
+    let path = format!("{}/golden/adapters.pth", env!("CARGO_MANIFEST_DIR"));
+    let given = stream(1, 26, 32);
+    let run = |state: &str, at: &str| {
+        let config = format!("at = {at}\nstate = {state:?}");
+        step(testing::fusion::<Madff>(&config), &given, 2, [20, 20])
+    };
+    let (here, there) =
+        (run(&path, "[2]").unwrap(), run(&golden("madff"), "[2, 4, 6, 8]").unwrap());
+    for port in ["seg_tokens", "det_prefix", "stream"] {
+        assert_eq!(here.tensor(port).f32s().unwrap(), there.tensor(port).f32s().unwrap(), "{port}");
+    }
+    says(&run(&path, "[2, 4]").err().unwrap(), &["taps 1 to 1 of a list", "`at` is [2, 4]"]);
+}
+
+/// Cut or changed anywhere, a checkpoint is refused or read; nothing panics, nothing runs.
+#[test]
+fn a_damaged_checkpoint_does_no_harm() {
+    let read = |bytes: Vec<u8>| {
+        let bytes = bytes.leak();
+        Weights::from_bytes("adapters.pth", bytes)
+            .and_then(|weights| {
+                let drawn = Drawn { width: 0, bottleneck: 768 };
+                Bank::<MadffAdapter>::read(&weights, &["seg", "det"], &[2], drawn, &keys())
+            })
+            .map(|_| ())
+    };
+    assert!(read(CHECKPOINT.to_vec()).is_ok());
+    for n_bytes in (4..CHECKPOINT.len()).step_by(997) {
+        let said = read(CHECKPOINT[..n_bytes].to_vec()).unwrap_err().to_string();
+        says(&said, &["`adapters.pth`", "checkpoint of PyTorch", "name a file"]);
+    }
+    for at in (0..CHECKPOINT.len()).step_by(61) {
+        let mut bytes = CHECKPOINT.to_vec();
+        bytes[at] ^= 0xff;
+        let _ = read(bytes);
+    }
+    // A pickle that would call a function: `os.system` is a name, and no tensor.
+    let mut bytes = CHECKPOINT.to_vec();
+    let name = b"torch._utils\n_rebuild_tensor_v2\n";
+    let evil = b"posix\nsystem                   \n";
+    let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+    bytes[at..at + name.len()].copy_from_slice(evil);
+    says(&read(bytes).unwrap_err().to_string(), &["seg_adapters.0.fc1.0.weight", "`adapters.pth`"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Values stand in one list and refer to each other by index, so neither a deep nor a self-sharing
 //! file can exhaust the stack or the memory: what is built is proportional to the bytes read.
 
-use crate::error::{ClipError, Result};
+use crate::{CheckpointError, Result, bad_file};
 
 /// Index of a value in its `Pickle`.
 pub type Id = u32;
@@ -37,7 +37,7 @@ pub struct Pickle {
 }
 
 impl Pickle {
-    /// Reads one pickle. Errors: `WeightsFile` if it is damaged or uses what PyTorch does not.
+    /// Reads one pickle. Errors: if it is damaged or uses what PyTorch does not.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let mut machine =
             Machine { rest: bytes, values: Vec::new(), stack: Vec::new(), memo: Vec::new() };
@@ -328,8 +328,8 @@ fn little_endian(bytes: &[u8]) -> i64 {
     bytes.iter().rev().fold(0, |number, byte| (number << 8) | i64::from(*byte))
 }
 
-fn damaged(problem: &str) -> ClipError {
-    ClipError::weights_file(format!("is a damaged PyTorch file: {problem}"))
+fn damaged(problem: &str) -> CheckpointError {
+    bad_file(&format!("is a damaged PyTorch file: {problem}"))
 }
 
 #[cfg(test)]

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
-use candle_core::DType;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::pickle::{Id, Pickle, Value};
-use super::{RawTensor, bad_file, count};
-use crate::error::Result;
+use crate::pickle::{Id, Pickle, Value};
+use crate::tensor::{Dtype, RawTensor, count};
+use crate::{Result, bad_file};
 
 /// Modules nest this deep at most; a file that nests deeper is no model.
 const MAX_DEPTH: usize = 64;
@@ -17,7 +16,7 @@ const MAX_VISITS: usize = 1 << 20;
 
 type Entries<'a> = BTreeMap<String, &'a [u8]>;
 
-/// Lists the tensors of an archive by their dotted path. Errors: `WeightsFile`.
+/// Lists the tensors of an archive by their dotted path. Errors: a damaged archive.
 pub fn read(bytes: &[u8]) -> Result<BTreeMap<String, RawTensor<'_>>> {
     let entries = stored_entries(bytes)?;
     let (name, pickle) = entries
@@ -120,17 +119,17 @@ impl<'a> Walk<'_, 'a> {
         let [_, kind, key, ..] = self.pickle.list(*description)? else { return None };
         let Value::Global(_, kind) = self.pickle.get(*kind) else { return None };
         let dtype = match kind.as_str() {
-            "FloatStorage" => Some(DType::F32),
-            "HalfStorage" => Some(DType::F16),
-            "BFloat16Storage" => Some(DType::BF16),
-            "DoubleStorage" => Some(DType::F64),
-            "IntStorage" => Some(DType::I32),
+            "FloatStorage" => Some(Dtype::F32),
+            "HalfStorage" => Some(Dtype::F16),
+            "BFloat16Storage" => Some(Dtype::Bf16),
+            "DoubleStorage" => Some(Dtype::F64),
+            "IntStorage" => Some(Dtype::I32),
             _ => None,
         };
         let entry = format!("{}/{}", self.folder, self.pickle.text(*key)?);
         let data: &'a [u8] = self.entries.get(&entry).copied()?;
         let Value::Int(offset) = self.pickle.get(offset) else { return None };
-        let size = dtype.map_or(1, |dtype| dtype.size_in_bytes());
+        let size = dtype.map_or(1, Dtype::size);
         let start = usize::try_from(*offset).ok()?.checked_mul(size)?;
         let (shape, strides) = (self.pickle.sizes(shape)?, self.pickle.sizes(strides)?);
         if shape.len() != strides.len() {
