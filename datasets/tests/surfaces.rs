@@ -193,6 +193,7 @@ fn sets_choose_families_and_defects() {
         make_dataset(&root, &options).expect("data set")
     };
     let (training, held_out, all) = (made(Set::Training), made(Set::HeldOut), made(Set::All));
+    assert!(all.left_out.is_empty(), "nobody asked for a defect that cannot be");
     let names = |wanted: bool| families().filter(move |f| f.held_out == wanted).map(|f| f.name);
     assert_eq!(training.classes, names(false).collect::<Vec<_>>());
     assert_eq!(held_out.classes, names(true).collect::<Vec<_>>());
@@ -336,6 +337,12 @@ fn mistakes_are_named() {
     .assert_eq(&error(&new, Options { light: f32::NAN, ..small() }));
     let none = Options { n_train: 0, n_test_good: 0, n_test_per_defect: 0, ..small() };
     expect!["nothing to make: all counts of images are 0"].assert_eq(&error(&new, none));
+    expect![[""]].assert_eq(&error(&new, Options { n_products: 0, ..small() }));
+    expect![[""]].assert_eq(&error(&new, Options { n_products: 1_000_000, ..small() }));
+    expect![[""]].assert_eq(&error(&new, Options { n_train: usize::MAX, ..small() }));
+    expect![[""]].assert_eq(&error(&new, Options { set: Set::HeldOut, ..small() }));
+    let burnt = Options { families: vec![], defects: names("burn"), ..small() };
+    expect![[""]].assert_eq(&error(&new, Options { set: Set::Training, ..burnt }));
     let product = Product::new("granite", 0).expect("product");
     let cells = product.defective(0, "missing_cell", 64, 0.0).expect_err("error").to_string();
     expect![[r#"

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use super::diagnostics::{Diagnostic, listed, nearest};
+use super::diagnostics::{Diagnostic, listed, nearest, with_article};
 pub use super::draft::{Draft, Wire};
 use super::files::{AbsentFile, Names};
 use super::model::{Augment, FitOn};
@@ -168,11 +168,15 @@ impl Reader<'_> {
             .into_iter()
             .find(|other| *other != kind && self.catalog.component(*other, name).is_some());
         if let Some(other) = elsewhere {
-            found =
-                found.hint(format!("`{name}` is {}: write `{other} = \"{name}\"`", article(other)));
+            found = found.hint(format!(
+                "`{name}` is {}: write `{other} = \"{name}\"`",
+                with_article(other.key())
+            ));
         }
         found = match names.is_empty() {
-            true => found.note(format!("no plugin that holds a {kind} was found")),
+            true => {
+                found.note(format!("no plugin that holds {} was found", with_article(kind.key())))
+            }
             false => found.note(format!("there are {}", listed(names))),
         };
         for (path, why) in self.catalog.rejected() {
@@ -288,7 +292,8 @@ impl Reader<'_> {
                 return;
             }
             key => {
-                let message = format!("`{key}` means nothing to a {} stage", draft.kind);
+                let message =
+                    format!("`{key}` means nothing to {} stage", with_article(draft.kind));
                 self.found.push(Diagnostic::error(entry.key_at, message));
                 return;
             }
@@ -298,10 +303,6 @@ impl Reader<'_> {
             self.found.push(Diagnostic::error(at, message).label(entry.node.describe()));
         }
     }
-}
-
-fn article(kind: Kind) -> String {
-    if kind == Kind::Encoder { format!("an {kind}") } else { format!("a {kind}") }
 }
 
 fn augment(node: &Node) -> Option<Augment> {
