@@ -82,6 +82,8 @@ function controls(group, light,    i) {
             near("sentences exchanged, " metric[i] ", " light, mean(group, "exchanged", 0, i), 1 - mean(group, "class-token", 0, i), 0.01)
         if (has(group, "nothing", 0))
             near("sentences about nothing, " metric[i] ", " light, mean(group, "nothing", 0, i), 0.5, 0.03)
+        if (has(group, "nothing-unseen", 0))
+            near("sentences about nothing in unknown words, " metric[i] ", " light, mean(group, "nothing-unseen", 0, i), 0.5, 0.03)
     }
 }
 
@@ -95,7 +97,7 @@ function tiles(group, row, shots, other) {
 BEGIN {
     split("0 1 4", shots_of, " ")
     metric[1] = "image AUROC"; metric[2] = "pixel AUROC"; metric[3] = "AUPRO@0.3"
-    n_rows = split("zero-shot memory both memory-tap4 both-tap4 class-token exchanged nothing random-zero-shot random-memory random-both raw-token-grid raw-24 gabor", rows, " ")
+    n_rows = split("zero-shot memory both memory-tap4 both-tap4 class-token exchanged nothing nothing-unseen random-zero-shot random-memory random-both raw-token-grid raw-24 gabor", rows, " ")
     about["zero-shot"] = "words alone"
     about["memory"] = "references alone"
     about["both"] = "both branches"
@@ -104,6 +106,7 @@ BEGIN {
     about["class-token"] = "words alone, image score from the class token"
     about["exchanged"] = "the same, sentences exchanged"
     about["nothing"] = "words alone, sentences about nothing"
+    about["nothing-unseen"] = "words alone, sentences about nothing in unknown words"
     about["random-zero-shot"] = "random weights, words alone"
     about["random-memory"] = "random weights, references alone"
     about["random-both"] = "random weights, both branches"

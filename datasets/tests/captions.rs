@@ -102,3 +102,29 @@ fn captions_fit_their_pictures() {
     seen.dedup();
     assert!(seen.len() * 10 > n * 8, "few different captions: {} of {n}", seen.len());
 }
+
+/// Words that carry a sentence and tell nothing.
+const FUNCTION_WORDS: &str = "a about an and at for her his in my of on our the their to with";
+
+#[test]
+fn sentences_about_nothing_have_words_that_no_training_saw() {
+    let project = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let read = |name: &str| fs::read_to_string(format!("{project}/{name}")).expect(name);
+    let mut seen = Sentences::of(families(), defects()).words;
+    seen.extend(words_of(&read("plugins/clip/starter/recipe/words.py")));
+    for known in ["carpet", "crack", "dog", "piano"] {
+        assert!(seen.iter().any(|word| word == known), "{known}");
+    }
+    let file = read("pipelines/starter/prompts/nothing-unseen.json");
+    let prompts: serde_json::Value = serde_json::from_str(&file).expect("prompts");
+    for label in ["normal", "abnormal"] {
+        let sentences = prompts[label]["prompts"].as_array().expect("sentences");
+        assert_eq!(sentences.len(), 8, "{label}");
+        for sentence in sentences.iter().map(|sentence| sentence.as_str().expect("a sentence")) {
+            let telling = |word: &String| !FUNCTION_WORDS.split(' ').any(|known| known == word);
+            let words: Vec<_> = words_of(sentence).filter(telling).collect();
+            assert!(words.len() >= 2, "{sentence}");
+            assert!(words.iter().all(|word| !seen.contains(word)), "{sentence}");
+        }
+    }
+}

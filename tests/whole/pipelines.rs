@@ -2,6 +2,7 @@
 //! plugins that users have.
 
 mod broken;
+mod examples;
 mod files;
 mod shipped;
 mod shown;

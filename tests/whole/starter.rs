@@ -59,4 +59,15 @@ fn defects_are_found_by_words_and_by_one_reference() {
     let none = measured(&world, "demo-zero-shot.toml", &["--set", "stages.clip.weights=random"]);
     println!("random weights {none:.3?}");
     assert!(none[1] < words[1] - 0.1, "random weights: {none:?}");
+
+    // Who exchanges the sentences exchanges the verdict, of whole images and of pixels.
+    let data = format!("data.root={}", world.path("data").display());
+    let on_data = |pipeline| measured(&world, pipeline, &["--set", &data]);
+    let (right, wrong) = (on_data("starter/class-token.toml"), on_data("starter/exchanged.toml"));
+    println!("class token {right:.3?}, sentences exchanged {wrong:.3?}");
+    assert!(right[0] > 0.7 && right[1] > 0.85, "class token: {right:?}");
+    for metric in 0..2 {
+        let sum = right[metric] + wrong[metric];
+        assert!((sum - 1.0).abs() < 1e-3, "{right:?} and {wrong:?}");
+    }
 }

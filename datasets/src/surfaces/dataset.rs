@@ -10,7 +10,7 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ColorType, ExtendedColorType};
 
 use super::captions::{Sentences, captions};
-use super::rng::Rng;
+use super::plan::{Job, plan};
 use super::{Defect, Family, Picture, Product, SIZES, SurfaceError, defects, families};
 
 /// Which families and defects there are to choose from.
@@ -37,7 +37,15 @@ impl Set {
         }
     }
 
-    fn has_family(self, family: &Family) -> bool {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Training => "training",
+            Self::HeldOut => "held-out",
+        }
+    }
+
+    pub(super) fn has_family(self, family: &Family) -> bool {
         match self {
             Self::All => true,
             Self::Training => !family.held_out,
@@ -45,7 +53,7 @@ impl Set {
         }
     }
 
-    fn has_defect(self, defect: &Defect) -> bool {
+    pub(super) fn has_defect(self, defect: &Defect) -> bool {
         self != Self::Training || !defect.held_out
     }
 }
@@ -55,11 +63,12 @@ impl Set {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub set: Set,
-    /// Family names; empty means all of the set.
+    /// Family names, of the set; empty means all of it.
     pub families: Vec<String>,
-    /// Defect names; empty means all of the set. A defect that a family cannot have is left out.
+    /// Defect names, of the set; empty means all of it. A defect that a family cannot have is left
+    /// out.
     pub defects: Vec<String>,
-    /// Products of each family, one class each: `FAMILY` for one, `FAMILY_NN` for more.
+    /// Products of each family (`N_PRODUCTS`), one class each: `FAMILY` for one, `FAMILY_NN` for more.
     pub n_products: usize,
     /// Of the defects, so many a product, drawn by the seed; none means all.
     pub n_defects: Option<usize>,
@@ -101,25 +110,16 @@ pub struct Summary {
     pub classes: Vec<String>,
     pub n_images: usize,
     pub n_masks: usize,
-    /// Pairs of family and defect that were asked for and cannot be: the family has no cells.
+    /// Pairs of a family and a defect that was asked for by name and cannot be: the family has no
+    /// cells.
     pub left_out: Vec<(String, String)>,
-}
-
-/// One picture to make.
-struct Job {
-    family: &'static Family,
-    class: String,
-    product_seed: u64,
-    /// Folder and number: `test/good` and 3.
-    folder: String,
-    number: usize,
-    defect: Option<&'static Defect>,
 }
 
 /// Writes a tree in `mvtec-ad` layout to `out`, which must not exist or be empty. The tree is made
 /// beside it and moved into place when complete, so `out` is whole or absent.
 ///
-/// Errors: `Unknown`, `Size`, `Light`, `Nothing`, `TargetNotEmpty`, `Write`, `Encode`, `Invisible`.
+/// Errors: `Unknown`, `NotInSet`, `Size`, `Light`, `Products`, `TooMany`, `Nothing`, `TargetNotEmpty`,
+/// `Write`, `Encode`, `Invisible`.
 pub fn make_dataset(out: &Path, options: &Options) -> Result<Summary, SurfaceError> {
     if !SIZES.contains(&options.size) {
         return Err(SurfaceError::Size { size: options.size });
@@ -146,82 +146,6 @@ pub fn make_dataset(out: &Path, options: &Options) -> Result<Summary, SurfaceErr
     summary.n_images = jobs.len();
     summary.n_masks = jobs.iter().filter(|job| job.defect.is_some()).count();
     Ok(summary)
-}
-
-fn plan(out: &Path, options: &Options) -> Result<(Vec<Job>, Summary), SurfaceError> {
-    let Options { set, n_products, .. } = *options;
-    let families: Vec<_> = chosen(&options.families, super::family)?
-        .unwrap_or_else(|| families().collect())
-        .into_iter()
-        .filter(|family| set.has_family(family))
-        .collect();
-    let defects: Vec<_> = chosen(&options.defects, super::defect)?
-        .unwrap_or_else(|| defects().collect())
-        .into_iter()
-        .filter(|defect| set.has_defect(defect))
-        .collect();
-    if families.is_empty() {
-        return Err(SurfaceError::Nothing { message: "none of these families is in the set" });
-    }
-    let (mut jobs, mut classes, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
-    let width = n_products.saturating_sub(1).to_string().len().max(2);
-    for &family in &families {
-        let can = |defect: &&Defect| family.has_cells || !defect.needs_cells;
-        let cannot = defects.iter().copied().filter(|defect| !can(defect));
-        left_out.extend(cannot.map(|defect| (family.name.to_owned(), defect.name.to_owned())));
-        for number in 0..n_products {
-            let class = match n_products {
-                1 => family.name.to_owned(),
-                _ => format!("{}_{number:0width$}", family.name),
-            };
-            let product_seed = product_seed(options.seed, number);
-            let mut add = |folder: &str, n: usize, defect: Option<&'static Defect>| {
-                jobs.extend((0..n).map(|number| {
-                    let (class, folder) = (class.clone(), folder.to_owned());
-                    Job { family, class, product_seed, folder, number, defect }
-                }));
-            };
-            add("train/good", options.n_train, None);
-            add("test/good", options.n_test_good, None);
-            let mut suitable: Vec<_> = defects.iter().copied().filter(can).collect();
-            let mut rng = Rng::new(product_seed).fork(family.name).fork("defects");
-            for _ in options.n_defects.unwrap_or(suitable.len())..suitable.len() {
-                suitable.remove(rng.below(suitable.len()));
-            }
-            for defect in suitable {
-                add(&format!("test/{}", defect.name), options.n_test_per_defect, Some(defect));
-            }
-            classes.push(class);
-        }
-    }
-    if jobs.is_empty() {
-        return Err(SurfaceError::Nothing { message: "all counts of images are 0" });
-    }
-    let root = out.to_owned();
-    Ok((jobs, Summary { root, classes, n_images: 0, n_masks: 0, left_out }))
-}
-
-/// The first product of a seed has that seed, so that asking for more leaves it as it was.
-fn product_seed(seed: u64, number: usize) -> u64 {
-    match number {
-        0 => seed,
-        _ => Rng::new(seed).fork(&format!("product {number}")).next_u64(),
-    }
-}
-
-/// The entries of some names, once each, or none for no names.
-fn chosen<T>(
-    names: &[String],
-    find: impl Fn(&str) -> Result<&'static T, SurfaceError>,
-) -> Result<Option<Vec<&'static T>>, SurfaceError> {
-    let mut found: Vec<&T> = Vec::new();
-    for name in names {
-        let entry = find(name)?;
-        if !found.iter().any(|known| std::ptr::eq(*known, entry)) {
-            found.push(entry);
-        }
-    }
-    Ok((!names.is_empty()).then_some(found))
 }
 
 /// A new folder beside `out`, on the same file system, so that it can be renamed to `out`.

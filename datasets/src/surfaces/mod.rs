@@ -17,6 +17,7 @@ mod held_out;
 mod kinds;
 mod noise;
 mod paint;
+mod plan;
 mod rng;
 mod training;
 
@@ -35,6 +36,12 @@ use std::path::PathBuf;
 
 /// Smallest and largest side of a picture, in pixels.
 pub const SIZES: std::ops::RangeInclusive<u32> = 32..=4096;
+
+/// Fewest and most products of each family in a data set.
+pub const N_PRODUCTS: std::ops::RangeInclusive<usize> = 1..=1_000;
+
+/// Most pictures in a data set: a slip in a count must not fill a disk.
+pub const MAX_PICTURES: usize = 200_000;
 
 /// A pixel has changed if a channel differs by at least this many of 255 levels.
 pub const NOTICEABLE: u8 = 7;
@@ -67,8 +74,14 @@ pub enum SurfaceError {
     Invisible { family: &'static str, defect: &'static str, seed: u64 },
     #[error("`{}` exists and is not empty; give a new folder or remove it first", path.display())]
     TargetNotEmpty { path: PathBuf },
-    #[error("nothing to make: {message}")]
-    Nothing { message: &'static str },
+    #[error("{n} products of a surface are not possible; give {} to {}", N_PRODUCTS.start(), N_PRODUCTS.end())]
+    Products { n: usize },
+    #[error("`{name}` is {what} that set `{set}` does not have; it has {known}")]
+    NotInSet { what: &'static str, name: &'static str, set: &'static str, known: String },
+    #[error("that would be {n} pictures, and {MAX_PICTURES} is the most; ask for fewer")]
+    TooMany { n: usize },
+    #[error("nothing to make: all counts of images are 0")]
+    Nothing,
     #[error("cannot write `{}`: {source}", path.display())]
     Write { path: PathBuf, source: std::io::Error },
     #[error("cannot encode `{}`: {message}", path.display())]

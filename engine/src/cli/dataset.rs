@@ -58,7 +58,7 @@ struct MakeArguments {
     /// Defects [default: all of the set]
     #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
     defects: Vec<String>,
-    /// Products of each surface, one class each, named SURFACE_NN if there are several
+    /// Products of each surface, up to 1000, one class each, named SURFACE_NN if there are several
     #[arg(long, default_value_t = 1, value_name = "N")]
     products: usize,
     /// So many of the defects for each product, drawn by the seed [default: all]
@@ -247,7 +247,7 @@ fn make(common: &Common, arguments: &MakeArguments) -> Outcome {
     if !summary.left_out.is_empty() {
         let pair = |(class, defect): &(String, String)| format!("{class}/{defect}");
         let pairs: Vec<String> = summary.left_out.iter().map(pair).collect();
-        eprintln!("note: surfaces without cells cannot have these: {}", some(&pairs));
+        eprintln!("left out, as these surfaces have no cells: {}", some(&pairs));
     }
     eprintln!("run on it: {}", how_to_run(&summary.root));
     Ok(())

@@ -113,16 +113,32 @@ fn missing(loader: &Loader, infos: &[&ComponentInfo], name: &str) -> Exit {
         .flat_map(|info| [info.name.clone(), format!("{}/{}", info.kind, info.name)])
         .collect();
     let plain = infos.iter().map(|info| info.name.as_str());
-    let hint = match nearest(name, names.iter().map(String::as_str)) {
-        Some(near) => format!("; did you mean `{near}`?"),
-        None if infos.is_empty() => "; no plugins were found".to_owned(),
-        None => format!("; there are {}", listed(plain)),
+    let hint = match (word_of(infos, name), nearest(name, names.iter().map(String::as_str))) {
+        (Some(word), _) => word,
+        (None, Some(near)) => format!("; did you mean `{near}`?"),
+        (None, None) if infos.is_empty() => "; no plugins were found".to_owned(),
+        (None, None) => format!("; there are {}", listed(plain)),
     };
     let why = match loader.rejected().len() {
         0 => "",
         _ => " (some plugin files were refused: `loupe inspect --why-not`)",
     };
     Exit::Failed(anyhow!("there is no component `{name}`{hint}{why}"))
+}
+
+/// Who takes a name that is no component's, as `starter`.
+fn word_of(infos: &[&ComponentInfo], name: &str) -> Option<String> {
+    infos.iter().find_map(|info| {
+        let says = |schema: &Json| {
+            let lists = ["x-names", "enum"].map(|key| schema[key].as_array());
+            lists.into_iter().flatten().flatten().any(|known| known == name)
+        };
+        let properties = info.schema["properties"].as_object()?;
+        let (key, _) = properties.iter().find(|(_, schema)| says(schema))?;
+        let ComponentInfo { kind, name: component, .. } = info;
+        let takes = format!("key `{key}` of {kind} `{component}` takes it");
+        Some(format!(", but {takes}: `loupe inspect {component}`"))
+    })
 }
 
 /// Everything about one component.

@@ -224,6 +224,11 @@ impl Report {
     }
 }
 
+/// A kind of stage in a sentence: `an encoder`, `a scorer`.
+pub fn with_article(kind: &str) -> String {
+    if kind == "encoder" { format!("an {kind}") } else { format!("a {kind}") }
+}
+
 /// The candidate nearest to `word`, if near enough to be a slip of the hand.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();

@@ -19,6 +19,7 @@ mod data_names;
 mod files;
 pub mod fill;
 mod fits;
+mod grid;
 mod mapping;
 mod order;
 mod ports;

@@ -1,17 +1,15 @@
 //! Types every stage in running order: what feeds its ports, over which labels it is mapped, what
 //! it fits on, and what its outputs are.
 
-use std::collections::BTreeMap;
-
-use super::diagnostics::Diagnostic;
-use super::fits;
+use super::diagnostics::{Diagnostic, Severity, with_article};
 use super::mapping::mapping;
 use super::model::{FitOn, Input, Label, Select, Taps, ValueRef};
 use super::reference::RefText;
-use super::shapes::{Bindings, Bound, Dim, by_size, shown_pattern};
+use super::shapes::{Bindings, Bound, Dim, shown_pattern};
 use super::stages::Draft;
 use super::tree::At;
 use super::values::{self, Got, Out, resolve};
+use super::{fits, grid};
 use crate::plugin::info::{Port, Scope, ValueKind, Verb};
 
 /// What is known of a stage once its inputs are.
@@ -51,7 +49,8 @@ impl<'a> Typer<'a> {
         }
         let before = self.found.len();
         let typed = self.typed_stage(draft);
-        if self.found.len() == before {
+        let is_error = |found: &Diagnostic| found.severity == Severity::Error;
+        if !self.found.iter().skip(before).any(is_error) {
             self.typed[stage_idx] = typed;
         }
     }
@@ -74,9 +73,9 @@ impl<'a> Typer<'a> {
         self.judge(draft, &fed, &mut typed)?;
         self.shapes(draft, &fed, &mut typed);
         if draft.kind == "prepare" {
-            bind_sizes(draft, &mut typed);
+            grid::bind_sizes(draft, &mut typed);
         }
-        grid(draft, &mut typed);
+        self.found.extend(grid::bind_patches(draft, &mut typed));
         typed.outputs = self.outputs(draft, &fed, &typed);
         typed.inputs = fed.into_iter().map(Fed::input).collect();
         Some(typed)
@@ -125,7 +124,7 @@ impl<'a> Typer<'a> {
         }
         if !other.kind.is_empty() {
             let message = format!("`{key}` of {} wants an encoder stage", draft.called());
-            let label = format!("`{name}` is a {} stage", other.kind);
+            let label = format!("`{name}` is {} stage", with_article(other.kind));
             self.found.push(Diagnostic::error(at, message).label(label));
         }
         None
@@ -325,44 +324,6 @@ impl Fed<'_> {
 
 pub fn takes(port: &Port, kind: ValueKind) -> bool {
     port.kinds.contains(&kind)
-}
-
-/// Sides of the prepared images, per size; unknown where the shape of the image is kept.
-fn bind_sizes(draft: &Draft, typed: &mut Typed) {
-    let sizes = super::sections::sizes(&draft.config);
-    typed.mapped = sizes.iter().map(|size| Label { size: Some(*size), tap: None }).collect();
-    if matches!(draft.component.as_str(), "square" | super::model::PAINTED_MASK) {
-        let sides: BTreeMap<u32, u64> =
-            sizes.iter().map(|size| (*size, u64::from(*size))).collect();
-        for name in ["h", "w"] {
-            let bound =
-                Bound { dim: by_size(sides.clone()), by: "`sizes`".to_string(), at: draft.at };
-            typed.bindings.bind(name, bound);
-        }
-    }
-}
-
-/// The grid of an encoder with square patches: whole patches only, the rest of the image is unused.
-fn grid(draft: &Draft, typed: &mut Typed) {
-    if draft.kind != "encoder" {
-        return;
-    }
-    let facts = &draft.facts;
-    let patch = facts.dims.get("patch").map(|side| *side as u64);
-    let Some(patch) = patch.or_else(|| facts.all["patch_size"].as_u64()).filter(|p| *p > 0) else {
-        return;
-    };
-    for (side, name) in [("h", "gh"), ("w", "gw")] {
-        let dim = match typed.bindings.get(side) {
-            Some(Dim::Known(side)) => Dim::Known(side / patch),
-            Some(Dim::BySize(sides)) => {
-                by_size(sides.iter().map(|(size, side)| (*size, side / patch)).collect())
-            }
-            _ => continue,
-        };
-        let by = format!("encoder `{}`", draft.component);
-        typed.bindings.bind(name, Bound { dim, by, at: draft.kind_at });
-    }
 }
 
 /// A value that is the map or the score: one tensor per image, with so many dimensions.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use super::diagnostics::{Diagnostic, Severity, listed, nearest};
+use super::diagnostics::{Diagnostic, Severity, listed, nearest, with_article};
 pub use super::draft::{Draft, Wire};
 use super::files::{AbsentFile, Names};
 use super::fill;
@@ -181,11 +181,15 @@ impl Reader<'_> {
             .into_iter()
             .find(|other| *other != kind && self.catalog.component(*other, name).is_some());
         if let Some(other) = elsewhere {
-            found =
-                found.hint(format!("`{name}` is {}: write `{other} = \"{name}\"`", article(other)));
+            found = found.hint(format!(
+                "`{name}` is {}: write `{other} = \"{name}\"`",
+                with_article(other.key())
+            ));
         }
         found = match names.is_empty() {
-            true => found.note(format!("no plugin that holds a {kind} was found")),
+            true => {
+                found.note(format!("no plugin that holds {} was found", with_article(kind.key())))
+            }
             false => found.note(format!("there are {}", listed(names))),
         };
         for (path, why) in self.catalog.rejected() {
@@ -310,7 +314,8 @@ impl Reader<'_> {
                 return;
             }
             key => {
-                let message = format!("`{key}` means nothing to a {} stage", draft.kind);
+                let message =
+                    format!("`{key}` means nothing to {} stage", with_article(draft.kind));
                 self.found.push(Diagnostic::error(entry.key_at, message));
                 return;
             }
@@ -320,10 +325,6 @@ impl Reader<'_> {
             self.found.push(Diagnostic::error(at, message).label(entry.node.describe()));
         }
     }
-}
-
-fn article(kind: Kind) -> String {
-    if kind == Kind::Encoder { format!("an {kind}") } else { format!("a {kind}") }
 }
 
 /// A folder with a file a class, where a file's own name would end in what it is.

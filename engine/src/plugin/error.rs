@@ -59,7 +59,7 @@ impl fmt::Display for Place {
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PluginError {
-    #[error("no plugin has a {kind} `{component}`; `loupe inspect` lists what there is")]
+    #[error("no plugin has the {kind} `{component}`; `loupe inspect` lists what there is")]
     Unknown { kind: Kind, component: String },
     #[error("{at} refuses its config: {message}")]
     Config { at: Box<Place>, message: String },

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use loupe_clip::{ClipEncoder, GemEncoder, starter};
 use loupe_plugin::prelude::Tensor;
 use loupe_plugin::testing;
@@ -70,6 +72,56 @@ fn the_digest_is_of_what_is_built_in() {
     let digest = starter::digest();
     assert_eq!(digest.len(), 64);
     assert_ne!(digest, blake3::hash(starter::WEIGHTS).to_hex().as_str());
+}
+
+#[test]
+fn the_card_tells_digest_and_length_of_what_is_built_in() {
+    let card = include_str!("../starter/README.md");
+    let line = card.lines().find(|line| line.starts_with("| SHA-256 |")).unwrap();
+    let digest = ring::digest::digest(&ring::digest::SHA256, starter::WEIGHTS);
+    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let n_bytes = starter::WEIGHTS.len();
+    let (millions, rest) = (n_bytes / 1_000_000, n_bytes % 1_000_000);
+    let n_bytes = format!("{millions},{:03},{:03}", rest / 1_000, rest % 1_000);
+    assert_eq!(line, format!("| SHA-256 | `{digest}`, {n_bytes} bytes |"));
+}
+
+/// A pipeline's text, after the texts of those it extends.
+fn with_extended(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap();
+    let extended = text.lines().find_map(|line| line.strip_prefix("extends = \""));
+    let before =
+        extended.map(|name| with_extended(&path.with_file_name(name.trim_end_matches('"'))));
+    before.unwrap_or_default() + &text
+}
+
+/// The factor that training gave the similarities is part of the weights; pipelines repeat it.
+#[test]
+fn pipelines_scale_as_the_weights_were_trained() {
+    let file = candle_core::safetensors::load_buffer(starter::WEIGHTS, &candle_core::Device::Cpu);
+    let log_scale = &file.unwrap()["logit_scale"];
+    let want = format!("{:.2}", common::values(log_scale)[0].exp());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines");
+    let (mut folders, mut n_scales) = (vec![root], 0);
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "toml") {
+                let text = with_extended(&path).replace('\n', " ");
+                if !text.contains("weights = \"starter\"") {
+                    continue;
+                }
+                for after in text.split(" scale ").skip(1) {
+                    let Some(value) = after.trim_start().strip_prefix("= ") else { continue };
+                    let value = value.split(|c: char| !c.is_ascii_digit() && c != '.').next();
+                    assert_eq!(value, Some(want.as_str()), "{}", path.display());
+                    n_scales += 1;
+                }
+            }
+        }
+    }
+    assert!(n_scales > 10, "{n_scales}");
 }
 
 /// Recorded from open_clip 2.24.0 on the expanded form of the same weights.

@@ -21,11 +21,14 @@ pub(super) fn line(info: &ComponentInfo, all: &[&ComponentInfo]) -> String {
             }
         }
     }
-    if info.ports.iter().any(|port| port.name == "stream" && !port.output) {
+    let stream = |port: &Port| port.name == "stream" && !port.output;
+    // An encoder's stream is what a fusion stands on.
+    if info.kind == Kind::Fusion && info.ports.iter().any(stream) {
         parts.push("taps = \"clip\"".to_owned());
-        parts.push("at = [6, 12]".to_owned());
+        parts.push("at = [4]".to_owned());
     }
-    let images = |port: &Port| port.verb == Verb::Fit && port.scope == Scope::Image;
+    let images =
+        |port: &Port| port.verb == Verb::Fit && port.scope == Scope::Image && !port.optional;
     if info.fits && info.ports.iter().any(images) {
         parts.push("fit_on = \"references\"".to_owned());
     }
@@ -36,10 +39,12 @@ pub(super) fn line(info: &ComponentInfo, all: &[&ComponentInfo]) -> String {
     format!("mine = {{ {} }}", parts.join(", "))
 }
 
-/// A value of another component for a port. Of several that fit, one of the port's own rank, or for a
-/// port of any rank the one of most dimensions: patches rather than a pooled vector.
+/// A value of another component for a port. Of several that fit, one of the port's own rank, then one
+/// of any rank; for a port of any rank the one of most dimensions: patches rather than a pooled vector.
 fn feed(port: &Port, info: &ComponentInfo, all: &[&ComponentInfo]) -> String {
-    if info.kind == Kind::Encoder {
+    // Three channels are the pixels of a prepared image.
+    let dim = |idx| port.shape.as_ref().and_then(|shape| shape.split(' ').nth(idx));
+    if info.kind == Kind::Encoder || dim(1) == Some("3") {
         return format!("{} = \"image\"", port.name);
     }
     if port.kinds.contains(&ValueKind::EmbeddedText) {
@@ -48,21 +53,28 @@ fn feed(port: &Port, info: &ComponentInfo, all: &[&ComponentInfo]) -> String {
         return format!("{} = \"{name}\"", port.name);
     }
     let rank = |port: &Port| port.shape.as_ref().map_or(0, |shape| shape.split(' ').count());
-    let open = port.shape.as_ref().is_some_and(|shape| shape.contains("..."));
+    let open = |port: &Port| port.shape.as_ref().is_some_and(|shape| shape.contains("..."));
+    // A component that makes one tensor makes a list of them where it is mapped.
+    let takes = |kind: &ValueKind| {
+        port.kinds.contains(kind)
+            || *kind == ValueKind::Tensor && port.kinds.contains(&ValueKind::Tensors)
+    };
     let fits = |other: &Port| {
         other.output
             && other.verb == Verb::Run
-            && other.kinds.iter().any(|kind| port.kinds.contains(kind))
+            && other.kinds.iter().any(takes)
             && other.scope <= port.scope
-            && (open || rank(other) == rank(port))
+            && (open(port) || open(other) || rank(other) == rank(port))
     };
     let others = all.iter().filter(|other| other.kind < info.kind);
     let outputs = others.flat_map(|other| other.ports.iter().map(move |port| (other, port)));
     let mut sources: Vec<_> = outputs.filter(|(_, port)| fits(port)).collect();
+    let wanted = port;
     // A fusion stands on scorers rather than on encoders; else the order is kept.
     sources.sort_by_key(|(other, port)| {
         let projected = port.about.starts_with("projected");
-        (std::cmp::Reverse(other.kind), std::cmp::Reverse((rank(port), projected)))
+        let unlike = !open(wanted) && open(port);
+        (unlike, std::cmp::Reverse(other.kind), std::cmp::Reverse((rank(port), projected)))
     });
     let source = match sources.first() {
         Some((other, output)) => format!("{}.{}", other.name, output.name),

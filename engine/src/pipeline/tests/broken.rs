@@ -567,6 +567,33 @@ fn words_of_another_width() {
 }
 
 #[test]
+fn images_that_are_no_whole_patches() {
+    says(
+        &edit("sizes = [240, 448]", "sizes = [240, 450, 8]"),
+        expect![[r#"
+            error: an image of size 8 has no whole patch for encoder `gem`
+             --> fade.toml:8:20
+              |
+            8 | clip = { encoder = "gem", image = "image", model = "ViT-B-16-plus-240", weights = "laion400m-e31" }
+              |                    ^^^^^ its patches are 16 x 16 pixels
+              |
+              = help: give `sizes` of 16 or more
+
+            warning: encoder `gem` reads 448 x 448 pixels of an image of size 450
+             --> fade.toml:8:20
+              |
+            8 | clip = { encoder = "gem", image = "image", model = "ViT-B-16-plus-240", weights = "laion400m-e31" }
+              |                    ^^^^^ its patches are 16 x 16 pixels, the rest is cut off
+              |
+              = help: size 448 or 464 is whole patches
+              = note: a map is stretched over the whole image, so it is off by up to what is cut off
+
+            1 error, 1 warning
+        "#]],
+    );
+}
+
+#[test]
 fn unequal_labels() {
     says(
         &edit(

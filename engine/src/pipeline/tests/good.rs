@@ -86,6 +86,15 @@ fn a_stage_that_no_output_needs_is_left_out_and_does_not_label_the_run() {
 }
 
 #[test]
+fn an_image_of_more_than_whole_patches_is_a_warning() {
+    let fade = pipeline(&edit("sizes = [240, 448]", "sizes = [240, 250]"));
+    assert_eq!(fade.warnings, ["encoder `gem` reads 240 x 240 pixels of an image of size 250"]);
+    let clip = fade.stages.iter().find(|stage| stage.name == "clip").unwrap();
+    let sizes: Vec<_> = clip.mapped.iter().map(|label| label.size).collect();
+    assert_eq!(sizes, [Some(240), Some(250)]);
+}
+
+#[test]
 fn one_key_feeds_the_run_and_the_fit() {
     let text = edit(
         "of = \"vision\" }",

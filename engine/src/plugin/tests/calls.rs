@@ -242,7 +242,7 @@ fn an_unknown_component_or_output_is_named() {
     let loader = load(&[&workshop.build("plugin", "hostile", &[])]);
     let missing = create(&loader, Kind::Scorer, "sum-in-c").err().unwrap();
     expect![[r#"
-        no plugin has a scorer `sum-in-c`; `loupe inspect` lists what there is"#]]
+        no plugin has the scorer `sum-in-c`; `loupe inspect` lists what there is"#]]
     .assert_eq(&missing.to_string());
     let instance = create(&loader, Kind::Fusion, "sum-in-c").unwrap();
     expect![[r#"
