@@ -2,6 +2,8 @@
 //! the originals' modules with synthetic weights: `tests/golden/clipmpcad`. The recorded images hold
 //! numbers that no image file can, so values are handed to the components, not to a pipeline.
 
+mod maps;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
