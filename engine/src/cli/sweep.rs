@@ -185,7 +185,8 @@ impl Command<'_> {
                     eprintln!("{}: {n} images, {cached} from cache", cell.name);
                     tally.n_run += 1;
                     let rows = result.rows.iter().flatten().map(RowRecord::from).collect();
-                    store.add(&cell.name, &identity, sweep::Outcome::Done, rows)?
+                    let done = sweep::Outcome::Done;
+                    store.add(&cell.name, &identity, done, rows, study.setting())?
                 }
                 Err(Exit::Interrupted) => {
                     tally.interrupted = true;
@@ -209,7 +210,7 @@ impl Command<'_> {
         eprintln!("error: {}: {error}", cell.name);
         tally.n_failed += 1;
         let outcome = sweep::Outcome::Failed { error };
-        Ok(store.add(&cell.name, identity, outcome, Vec::new())?)
+        Ok(store.add(&cell.name, identity, outcome, Vec::new(), String::new())?)
     }
 
     fn pipeline(&self, setup: &Setup) -> Result<Pipeline, Exit> {
