@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value as Json;
+
 use super::study::{Keep, Study, StudyOptions};
 use super::{Common, Exit, Format, Outcome, parse_list, parse_set, print, print_json, setup};
 use crate::experiment::CellResult;
@@ -31,7 +33,8 @@ pub(crate) struct Arguments {
     /// Run folder, or the folder of run folders where there are several
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// More to save: maps (at the images' size), overlays; and as FADE's own program does,
+    /// More to save: maps (at the images' size), overlays, panels (image, mask, overlay, map,
+    /// thresholded map); and as FADE's own program does,
     /// fade-tables, fade-maps (8 bits, on their grid), fade-panels
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     save: Vec<Save>,
@@ -47,6 +50,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Save {
     Maps,
     Overlays,
+    Panels,
     FadeTables,
     FadeMaps,
     FadePanels,
@@ -135,8 +139,12 @@ impl Command<'_> {
             maps: wants(Save::FadeMaps),
             panels: wants(Save::FadePanels),
         };
-        let keep =
-            Keep { full_maps: wants(Save::Maps), overlays: wants(Save::Overlays), originals };
+        let keep = Keep {
+            full_maps: wants(Save::Maps),
+            overlays: wants(Save::Overlays),
+            panels: wants(Save::Panels),
+            originals,
+        };
         Ok((self.study.run(references, &label, &path, keep)?, path))
     }
 
@@ -154,7 +162,7 @@ impl Command<'_> {
                     print(&format!("{}\n", format_table(rows)))?;
                 }
             }
-            (Format::Json, false) => print_json(&tables)?,
+            (Format::Json, false) => print_json(&labelled(&tables, &self.study.setting()))?,
             (_, true) => {}
         }
         let (n_images, n_from_cache) = (result.n_images, result.n_from_cache);
@@ -167,15 +175,13 @@ impl Command<'_> {
 
     /// Mean and spread over the cells, printed and written beside their folders.
     fn summarise(&self, common: &Common, cells: &[SummaryCell]) -> Outcome {
-        let summary = summary_table(cells);
+        let summary = summary_table(&self.study.setting(), cells);
         let folder = self.arguments.out.clone().unwrap_or_else(|| PathBuf::from("runs"));
         let file = |end: &str| folder.join(format!("{}-summary.{end}", self.name));
         write_whole(&file("csv"), summary.csv.as_bytes())?;
         write_whole(&file("json"), format!("{:#}\n", summary.json).as_bytes())?;
         match common.format {
-            Format::Table => {
-                print(&format!("setting: {}\n{}", self.study.setting(), summary.text))?
-            }
+            Format::Table => print(&summary.text)?,
             Format::Json => print_json(&summary.json)?,
         }
         eprintln!("wrote {}", file("csv").display());
@@ -189,6 +195,18 @@ fn with_mean(rows: &[ClassMetrics]) -> Vec<ClassMetrics> {
         rows.extend(mean_over_classes(&rows));
     }
     rows
+}
+
+/// Rows as JSON, each with the setting its numbers were made in.
+fn labelled(tables: &[Vec<ClassMetrics>], setting: &str) -> Vec<Vec<Json>> {
+    let row = |row: &ClassMetrics| {
+        let mut row = serde_json::to_value(row).unwrap_or_default();
+        if let Some(row) = row.as_object_mut() {
+            row.insert("setting".to_owned(), Json::from(setting));
+        }
+        row
+    };
+    tables.iter().map(|rows| rows.iter().map(row).collect()).collect()
 }
 
 fn stem(path: &Path) -> String {

@@ -12,7 +12,8 @@ use loupe_datasets::Dataset;
 use super::{Common, Exit, setup};
 use crate::data;
 use crate::experiment::{
-    Cell, CellFacts, CellResult, FileFacts, Watch, facts, file_facts, run_cell,
+    Cell, CellFacts, CellResult, FileFacts, Watch, facts, file_facts, run_cell, setting,
+    setting_word,
 };
 use crate::metrics::{Columns, Protocol};
 use crate::pipeline::model::{Pipeline, References};
@@ -35,6 +36,7 @@ pub(super) struct Keep {
     /// Maps at their images' size.
     pub(super) full_maps: bool,
     pub(super) overlays: bool,
+    pub(super) panels: bool,
     /// What the original program leaves behind.
     pub(super) originals: Originals,
 }
@@ -47,6 +49,7 @@ pub(super) struct Study<'a> {
     pub(super) engine: Engine<'a>,
     files: Vec<FileFacts>,
     protocols: Vec<Protocol>,
+    pub(super) verbose: bool,
 }
 
 impl<'a> Study<'a> {
@@ -87,6 +90,7 @@ impl<'a> Study<'a> {
             loader,
             dataset,
             protocols: names.into_iter().filter_map(Protocol::find).collect(),
+            verbose: common.verbose,
         })
     }
 
@@ -138,6 +142,7 @@ impl<'a> Study<'a> {
         folder.set_pictures(PictureOptions {
             mask_above: self.dataset.mask_above,
             all_overlays: keep.overlays,
+            panels: keep.panels,
             originals: keep.originals,
         });
         let mut bar = Bar::new();
@@ -162,8 +167,7 @@ impl<'a> Study<'a> {
 
     /// The setting as tables print it.
     pub(super) fn setting(&self) -> String {
-        let word = serde_json::to_value(self.pipeline.setting);
-        word.ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+        setting_word(setting(self.pipeline, &self.dataset))
     }
 }
 

@@ -218,7 +218,8 @@ impl Command<'_> {
                 eprintln!("{}: {n} images, {cached} from cache", cell.name);
                 tally.n_run += 1;
                 let rows = result.rows.iter().flatten().map(RowRecord::from).collect();
-                Some(store.add(&cell.name, &identity, sweep::Outcome::Done, rows)?)
+                let done = sweep::Outcome::Done;
+                Some(store.add(&cell.name, &identity, done, rows, study.setting())?)
             }
             Err(Exit::Interrupted) => {
                 tally.interrupted = true;
@@ -263,7 +264,7 @@ impl Command<'_> {
     ) -> Result<CellRecord, Exit> {
         tally.n_failed += 1;
         let outcome = sweep::Outcome::Failed { error };
-        Ok(store.add(&cell.name, identity, outcome, Vec::new())?)
+        Ok(store.add(&cell.name, identity, outcome, Vec::new(), String::new())?)
     }
 
     /// The pipeline of a setup; why there is none is said.

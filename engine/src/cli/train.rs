@@ -195,6 +195,8 @@ struct Shown<'a> {
     samples: &'a [Sample],
     bar: ProgressBar,
     started: Instant,
+    /// When the last step or epoch ended.
+    since: Instant,
 }
 
 impl<'a> Shown<'a> {
@@ -214,7 +216,8 @@ impl<'a> Shown<'a> {
         {
             bar.set_style(style);
         }
-        Shown { study, train, references, images, samples, bar, started: Instant::now() }
+        let now = Instant::now();
+        Shown { study, train, references, images, samples, bar, started: now, since: now }
     }
 
     /// Image AUROC and, where there are masks, pixel AUROC on the test set.
@@ -245,9 +248,15 @@ impl Watch for Shown<'_> {
     fn begin(&mut self, class: &str, n_steps: usize) {
         self.bar.set_prefix(class.to_owned());
         self.bar.set_length(n_steps as u64);
+        self.since = Instant::now();
     }
 
     fn step(&mut self, step: usize, loss: f64) {
+        let seconds = self.since.elapsed().as_secs_f64();
+        if self.study.verbose {
+            self.bar.suspend(|| eprintln!("step {step}, loss {loss:.4}, {seconds:.3} s"));
+        }
+        self.since = Instant::now();
         self.bar.set_position(step as u64);
         self.bar.set_message(format!("loss {loss:.4}"));
     }
@@ -257,10 +266,12 @@ impl Watch for Shown<'_> {
         let said = format!("{}: epoch {epoch}, loss {:.4}", self.images.name, done.loss);
         if self.train.keep == Keep::Last {
             self.bar.suspend(|| eprintln!("{said}, {seconds:.0} s"));
+            self.since = Instant::now();
             return Ok(None);
         }
         let figure = self.oracle(file)?;
         self.bar.suspend(|| eprintln!("{said}, test set {figure:.4} (oracle), {seconds:.0} s"));
+        self.since = Instant::now();
         Ok(Some(figure))
     }
 }

@@ -18,6 +18,15 @@ struct Placed {
     width: usize,
 }
 
+/// What a class came to.
+pub struct Measured {
+    /// One row for each protocol, in the order they were given.
+    pub rows: Vec<ClassMetrics>,
+    /// The score of a map from which on pixels reach the first protocol's highest F1; `None` without masks. It is
+    /// an oracle's: it knows the test's masks.
+    pub threshold: Option<f32>,
+}
+
 /// One image in every space of its evaluator; made by [`ClassEvaluator::prepare`].
 pub struct Prepared {
     placed: Vec<Placed>,
@@ -127,9 +136,8 @@ impl ClassEvaluator {
         self.seats.iter_mut().try_for_each(|seat| seat.push_score(name, score, anomalous))
     }
 
-    /// One row for each protocol, in the order they were given. A class that never had a mask has
-    /// no pixel metrics. Errors: `Metric`.
-    pub fn finish(self) -> Result<Vec<ClassMetrics>, EvalError> {
+    /// A class that never had a mask has no pixel metrics. Errors: `Metric`.
+    pub fn finish(self) -> Result<Measured, EvalError> {
         let mut spaces = Vec::new();
         for seat in self.seats {
             spaces.push((seat.space, seat.images.metrics(), seat.pixels.finish()?));
@@ -139,7 +147,12 @@ impl ClassEvaluator {
             let pixels = self.has_masks.then_some(&space.2);
             Some(ClassMetrics::new(&self.class, protocol, &self.limits, &space.1, pixels))
         };
-        Ok(self.protocols.iter().filter_map(row).collect())
+        let first = spaces.first().filter(|_| self.has_masks);
+        let threshold = first.and_then(|(space, _, pixels)| match space {
+            Space::Native => pixels.f1max_threshold,
+            Space::FadeU8 { .. } => pixels.f1max_threshold.map(|level| level / 255.0),
+        });
+        Ok(Measured { rows: self.protocols.iter().filter_map(row).collect(), threshold })
     }
 }
 

@@ -9,7 +9,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub use class::{ClassEvaluator, Prepared};
+pub use class::{ClassEvaluator, Measured, Prepared};
 pub use read::{AnomalyMap, read_map};
 
 use std::path::{Path, PathBuf};
@@ -217,7 +217,7 @@ fn evaluate(
             class.name
         ));
     }
-    evaluator.finish()
+    Ok(evaluator.finish()?.rows)
 }
 
 fn load(

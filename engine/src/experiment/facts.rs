@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::Cell;
 use super::record::{CellFacts, FileFacts, PluginFacts};
+use super::training::setting;
 use crate::pipeline::model::{Component, Pipeline, Stage};
 use crate::plugin::Loader;
 use crate::plugin::info::Catalog;
@@ -48,7 +49,7 @@ pub fn facts(name: &str, cell: &Cell<'_>, loader: &Loader, files: &[FileFacts]) 
         root: cell.dataset.root.clone(),
         shots: cell.references.shots,
         seed: cell.references.seed,
-        setting: pipeline.setting,
+        setting: setting(pipeline, cell.dataset),
         protocols: cell.protocols.iter().map(|protocol| protocol.name.to_string()).collect(),
         numerics: numerics().to_owned(),
         plugins,

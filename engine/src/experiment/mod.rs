@@ -3,6 +3,7 @@
 
 mod facts;
 mod record;
+mod training;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use thiserror::Error;
 
 pub use facts::{facts, file_facts};
 pub use record::{CellFacts, ClassRecord, FileFacts, ImageRecord, PluginFacts, ReferenceRecord};
+pub use training::{TrainingRecord, setting, setting_word, training_record};
 
 use crate::data::{self, DataError};
 use crate::eval::{AnomalyMap, ClassEvaluator, EvalError};
@@ -165,12 +167,15 @@ fn run_class(
     }
     let reference =
         |image: &Image| ReferenceRecord { name: image.name.clone(), blake3: hex(&image.digest) };
+    let measured = evaluator.finish()?;
     Ok(ClassRecord {
         class: class.name.clone(),
         display: class.display.clone(),
         references: class.references.iter().map(reference).collect(),
         images,
-        metrics: evaluator.finish()?,
+        metrics: measured.rows,
+        threshold: measured.threshold,
+        training: training_record(cell.engine.pipeline, &class.name),
     })
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::training::TrainingRecord;
 use crate::metrics::ClassMetrics;
 use crate::pipeline::model::Setting;
 
@@ -52,6 +53,12 @@ pub struct ClassRecord {
     pub images: Vec<ImageRecord>,
     /// One row per protocol, in the order of the facts.
     pub metrics: Vec<ClassMetrics>,
+    /// Score of a map from which pictures call a pixel anomalous: the one of the highest F1 of the first protocol's
+    /// pixels, by the test's masks. `None` without masks.
+    pub threshold: Option<f32>,
+    /// How what it was judged with was trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingRecord>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

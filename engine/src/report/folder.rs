@@ -24,8 +24,8 @@ use crate::image::{Mask, decode_rgb};
 const KIND: &str = "loupe-run";
 /// All that a run writes. `run.json` stays to the last: with it the folder is ours, whatever else
 /// is gone.
-const FOLDERS: [&str; 7] =
-    ["classes", "references", "maps", "pictures", "result", "segmentations", "images"];
+const FOLDERS: [&str; 8] =
+    ["classes", "references", "maps", "pictures", "panels", "result", "segmentations", "images"];
 const FILES: [&str; 6] =
     ["pipeline.toml", "results.json", "results.csv", "images.csv", "timings.csv", "report.html"];
 const RUN: &str = "run.json";
@@ -37,6 +37,8 @@ pub struct PictureOptions {
     pub mask_above: u8,
     /// Every image with its map over it, as a PNG of its own under `pictures/`.
     pub all_overlays: bool,
+    /// Image, mask, overlay, map and thresholded map of every image side by side, under `panels/`.
+    pub panels: bool,
     /// What the original program leaves behind.
     pub originals: Originals,
 }
@@ -189,6 +191,10 @@ impl RunFolder {
         if self.options.all_overlays {
             let folder = below("pictures", "");
             pictures::save_overlays(&folder, &self.path, &record, &maps)?;
+        }
+        if self.options.panels {
+            let (folder, mask_above) = (below("panels", ""), self.options.mask_above);
+            pictures::save_panels(&folder, &self.path, &record, &maps, mask_above)?;
         }
         self.pages.push(pictures::class_page(&self.path, &record, &maps, self.options.mask_above));
         self.classes.push(record);

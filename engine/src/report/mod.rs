@@ -9,6 +9,7 @@ mod folder;
 mod html;
 pub(crate) mod names;
 mod original;
+mod panels;
 mod pictures;
 pub mod spread;
 mod summary;

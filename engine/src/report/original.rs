@@ -8,6 +8,7 @@ use loupe_kernels::{Filter, serial};
 use serde_json::Value as Json;
 
 use super::names::Names;
+use super::panels::{black_and_white, side_by_side};
 use super::tables::number;
 use crate::eval::AnomalyMap;
 use crate::experiment::ClassRecord;
@@ -131,20 +132,15 @@ pub fn panels_png(rgb: &Rgb, mask: Option<&Mask>, map: &AnomalyMap) -> Result<Ve
         Some(mask) => mask.resize(hw, &serial).map_err(text)?.pixels,
         None => vec![false; PANEL * PANEL],
     };
-    let truth = truth.into_iter().flat_map(|inside| [if inside { 255 } else { 0 }; 3]).collect();
     let grey = grey(map).resize(hw, Filter::Bilinear, &serial).map_err(text)?;
     let style = Overlay { colours: Colours::Jet, range: [0.0, 1.0], alpha: 0.5 };
     let clipped: Vec<f32> = map.pixels.iter().map(|score| score.clamp(0.0, 1.0)).collect();
     let hot = colourise(&clipped, [map.height, map.width], hw, &style, &serial).map_err(text)?;
     let mixed = |(hot, image): (&u8, &u8)| ((u16::from(*hot) + u16::from(*image)) / 2) as u8;
     let over: Vec<u8> = hot.pixels.iter().zip(&image.pixels).map(mixed).collect();
-    let panels: [Vec<u8>; 4] = [image.pixels, truth, grey.pixels, over];
-    let line = |row: usize| {
-        panels.iter().flat_map(move |panel| panel.chunks_exact(PANEL * 3).nth(row)).flatten()
-    };
-    let pixels = (0..PANEL).flat_map(line).copied().collect();
-    let whole = Rgb { width: 4 * PANEL, height: PANEL, pixels, exif_rotated: false };
-    encode_png(&whole).map_err(text)
+    let over = Rgb { pixels: over, ..hot };
+    let panels = [image, black_and_white(truth, hw), grey, over];
+    encode_png(&side_by_side(&panels, hw)).map_err(text)
 }
 
 fn grey(map: &AnomalyMap) -> Rgb {

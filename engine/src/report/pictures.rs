@@ -12,10 +12,11 @@ use super::ReportError;
 use super::contour;
 use super::html::{ClassPage, Group, Shown, Tile};
 use super::names::Names;
+use super::panels::{Shades, panels_png};
 use crate::experiment::{ClassRecord, ImageRecord};
 use crate::files::write_whole;
 use crate::image::{
-    Colours, Overlay, Rgb, colourise, decode_mask, decode_rgb, encode_png, overlay,
+    Colours, Mask, Overlay, Rgb, colourise, decode_mask, decode_rgb, encode_png, overlay,
 };
 
 /// Images in each group.
@@ -41,6 +42,7 @@ pub struct ClassMaps {
 struct SavedMap {
     file: PathBuf,
     hw: [usize; 2],
+    lowest: f32,
     peak: f32,
 }
 
@@ -48,8 +50,9 @@ impl ClassMaps {
     pub fn add(&mut self, image: &str, file: PathBuf, hw: [usize; 2], map: &[f32]) {
         let finite = map.iter().copied().filter(|value| value.is_finite());
         self.sampled.extend(finite.step_by(map.len().div_ceil(N_SAMPLED).max(1)));
+        let lowest = map.iter().copied().fold(f32::INFINITY, f32::min);
         let peak = map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        self.maps.insert(image.to_owned(), SavedMap { file, hw, peak });
+        self.maps.insert(image.to_owned(), SavedMap { file, hw, lowest, peak });
     }
 
     pub fn peak(&self, image: &str) -> Option<f64> {
@@ -66,6 +69,13 @@ impl ClassMaps {
         // Constant maps still need a scale; they are shown dark.
         let least = (low.abs() * 1e-3).max(1e-6);
         Some([low, high.max(low + least)])
+    }
+
+    /// Half-way between the lowest and the highest score of all maps.
+    fn middle(&self) -> f32 {
+        let low = self.maps.values().fold(f32::INFINITY, |low, map| low.min(map.lowest));
+        let high = self.maps.values().fold(f32::NEG_INFINITY, |high, map| high.max(map.peak));
+        low * 0.5 + high * 0.5
     }
 
     /// Reads a map back. `None`: the image has none, or its file is gone.
@@ -110,16 +120,53 @@ pub fn save_overlays(
     maps: &ClassMaps,
 ) -> Result<(), ReportError> {
     let Some(range) = maps.range() else { return Ok(()) };
+    save_each(folder, run, record, maps, &|image, map, hw| {
+        let picture = overlay(&read_rgb(image)?, map, hw, &style(range), &serial);
+        encode_png(&picture.map_err(text)?).map_err(text)
+    })
+}
+
+/// Every image with its panels. The threshold is the record's; without masks, half-way between the lowest and
+/// the highest score of the class. A normal image has an empty mask where others have one.
+/// Errors: as `save_overlays`.
+pub fn save_panels(
+    folder: &Path,
+    run: &Path,
+    record: &ClassRecord,
+    maps: &ClassMaps,
+    mask_above: u8,
+) -> Result<(), ReportError> {
+    let Some(range) = maps.range() else { return Ok(()) };
+    let shades = Shades { range, threshold: record.threshold.unwrap_or_else(|| maps.middle()) };
+    let has_masks = record.images.iter().any(|image| image.mask.is_some());
+    save_each(folder, run, record, maps, &|image, map, hw| {
+        let mask = match &image.mask {
+            Some(path) => Some(read_mask(path, mask_above)?),
+            None if has_masks && !image.anomalous => {
+                Some(Mask { width: 1, height: 1, pixels: vec![false] })
+            }
+            None => None,
+        };
+        panels_png(&read_rgb(image)?, mask.as_ref(), map, hw, shades).map_err(text)
+    })
+}
+
+/// From an image with its map `[h,w]` to a file.
+type Draw<'a> = dyn Fn(&ImageRecord, &[f32], [usize; 2]) -> Result<Vec<u8>, String> + Sync + 'a;
+
+fn save_each(
+    folder: &Path,
+    run: &Path,
+    record: &ClassRecord,
+    maps: &ClassMaps,
+    draw: &Draw<'_>,
+) -> Result<(), ReportError> {
     let mut names = Names::default();
     let files: Vec<_> =
         record.images.iter().map(|image| (image, names.path(&image.name, "png"))).collect();
     files.par_iter().try_for_each(|(image, file)| {
         let Some((map, hw)) = maps.read(run, &image.name) else { return Ok(()) };
-        let drawn = read_rgb(image).and_then(|rgb| {
-            let picture = overlay(&rgb, &map, hw, &style(range), &serial).map_err(text)?;
-            encode_png(&picture).map_err(text)
-        });
-        match drawn {
+        match draw(image, &map, hw) {
             Ok(png) => Ok(write_whole(&folder.join(file), &png)?),
             Err(_) => Ok(()),
         }
@@ -164,10 +211,7 @@ fn draw(image: &ImageRecord, map: Option<MapOnScale>, mask_above: u8) -> Result<
     let mut outlined = small.clone();
     let alt = match &image.mask {
         Some(path) => {
-            let name = path.display().to_string();
-            let bytes = std::fs::read(path).map_err(|error| format!("mask `{name}`: {error}"))?;
-            let mask = decode_mask(&bytes, &name, mask_above).map_err(text)?;
-            contour::draw(&mut outlined, &mask);
+            contour::draw(&mut outlined, &read_mask(path, mask_above)?);
             "image with its defect outlined"
         }
         None => "image",
@@ -193,8 +237,14 @@ fn read_rgb(image: &ImageRecord) -> Result<Rgb, String> {
     decode_rgb(&bytes, &name).map_err(text)
 }
 
+fn read_mask(path: &Path, mask_above: u8) -> Result<Mask, String> {
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| format!("mask `{name}`: {error}"))?;
+    decode_mask(&bytes, &name, mask_above).map_err(text)
+}
+
 /// Sides of the picture in the report: the longer at most `SIDE`, none zero.
-fn fitted(height: usize, width: usize) -> [usize; 2] {
+pub fn fitted(height: usize, width: usize) -> [usize; 2] {
     let longer = height.max(width).max(SIDE);
     [height, width].map(|side| ((side * SIDE + longer / 2) / longer).max(1))
 }

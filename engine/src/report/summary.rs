@@ -36,22 +36,22 @@ struct Line {
 
 /// Mean ± sample standard deviation over seeds, with how many seeds there are: first the mean over
 /// classes, then class by class. Cells that lack a class which others have make the mean over
-/// classes undefined: it would be another mean.
-pub fn summary_table(cells: &[SummaryCell]) -> Summary {
+/// classes undefined: it would be another mean. `setting` is what the numbers were made in.
+pub fn summary_table(setting: &str, cells: &[SummaryCell]) -> Summary {
     let mut protocols: Vec<&str> = Vec::new();
     for row in cells.iter().flat_map(|cell| cell.rows.iter().flatten()) {
         if !protocols.contains(&row.protocol.as_str()) {
             protocols.push(&row.protocol);
         }
     }
-    let mut text = String::new();
+    let mut text = format!("setting: {setting}\n");
     let mut lines = Vec::new();
     for protocol in protocols {
         let of_protocol = lines_of(cells, protocol);
         text.push_str(&as_text(protocol, &of_protocol));
         lines.extend(of_protocol);
     }
-    Summary { text, json: as_json(&lines), csv: as_csv(&lines) }
+    Summary { text, json: as_json(setting, &lines), csv: as_csv(setting, &lines) }
 }
 
 /// Lines of one protocol: means of all shots first, since they are what one looks for.
@@ -114,7 +114,7 @@ fn as_text(protocol: &str, lines: &[Line]) -> String {
     format!("protocol: {protocol}, mean ± standard deviation over seeds\n{table}\n")
 }
 
-fn as_json(lines: &[Line]) -> Json {
+fn as_json(setting: &str, lines: &[Line]) -> Json {
     let line = |line: &Line| {
         json!({
             "protocol": line.protocol, "shots": line.shots, "class": line.class,
@@ -122,17 +122,17 @@ fn as_json(lines: &[Line]) -> Json {
             "metrics": spread::as_json(&line.values),
         })
     };
-    json!({ "schema": 1, "rows": lines.iter().map(line).collect::<Vec<_>>() })
+    json!({ "schema": 1, "setting": setting, "rows": lines.iter().map(line).collect::<Vec<_>>() })
 }
 
-fn as_csv(lines: &[Line]) -> String {
+fn as_csv(setting: &str, lines: &[Line]) -> String {
     let names = columns(lines);
-    let mut text = format!("protocol,shots,class,n_seeds{}\n", spread::csv_head(&names));
+    let mut text = format!("protocol,shots,class,n_seeds{},setting\n", spread::csv_head(&names));
     for line in lines {
         let [protocol, class] = [&line.protocol, &line.class].map(|it| csv_field(it));
         text.push_str(&format!("{protocol},{},{class},{}", line.shots, line.n_seeds));
         text.push_str(&spread::csv_cells(&names, &line.values));
-        text.push('\n');
+        text.push_str(&format!(",{setting}\n"));
     }
     text
 }

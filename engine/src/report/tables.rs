@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::ReportError;
-use crate::experiment::{CellFacts, ClassRecord};
+use crate::experiment::{CellFacts, ClassRecord, setting_word};
 use crate::files::csv_field;
 use crate::metrics::{ClassMetrics, Protocol, Value, mean_over_classes};
 
@@ -85,14 +85,15 @@ pub fn results_csv(facts: &CellFacts, records: &[ClassRecord]) -> String {
     let names = metric_names(all());
     let mut text = String::from("protocol,class,n_images,n_anomalous");
     names.iter().for_each(|name| text.push_str(&format!(",{}", csv_field(name))));
-    text.push('\n');
+    text.push_str(",setting\n");
+    let setting = setting_word(facts.setting);
     for row in all() {
         let class = csv_field(&row.class);
         let protocol = csv_field(&row.protocol);
         text.push_str(&format!("{protocol},{class},{},{}", row.n_images, row.n_anomalous));
         let value = |name: &&str| row.get(name).and_then(Value::get);
         names.iter().for_each(|name| text.push_str(&format!(",{}", number(value(name)))));
-        text.push('\n');
+        text.push_str(&format!(",{setting}\n"));
     }
     text
 }

@@ -31,6 +31,9 @@ pub struct CellRecord {
     pub identity: String,
     pub outcome: Outcome,
     pub rows: Vec<RowRecord>,
+    /// What its numbers were made in: `inductive`, `oracle`, ..; empty for a cell that failed.
+    #[serde(default)]
+    pub setting: String,
 }
 
 impl CellRecord {
@@ -136,9 +139,11 @@ impl Store {
         identity: &str,
         outcome: Outcome,
         rows: Vec<RowRecord>,
+        setting: String,
     ) -> Result<CellRecord, SweepError> {
         let (cell, identity) = (cell.to_owned(), identity.to_owned());
-        let record = CellRecord { schema: SCHEMA, cell: cell.clone(), identity, outcome, rows };
+        let record =
+            CellRecord { schema: SCHEMA, cell: cell.clone(), identity, outcome, rows, setting };
         let written = line(&record)
             .and_then(|line| self.file.write_all(&line))
             .and_then(|()| self.file.sync_data());

@@ -16,6 +16,9 @@ pub struct SweepTable {
     pub json: Json,
 }
 
+/// The setting that stands beside its figures in every table.
+const ORACLE: &str = "oracle";
+
 struct Line {
     protocol: String,
     title: String,
@@ -23,6 +26,7 @@ struct Line {
     shots: usize,
     n_seeds: usize,
     n_failed: usize,
+    setting: String,
     values: Vec<(String, Spread)>,
 }
 
@@ -58,6 +62,7 @@ fn lines_of(cells: &[(&Setup, usize, &CellRecord)], protocol: &str) -> Vec<Line>
                 shots: *shots,
                 n_seeds: 0,
                 n_failed: 0,
+                setting: String::new(),
                 values: Vec::new(),
             };
             lines.push((line, Vec::new()));
@@ -73,6 +78,7 @@ fn lines_of(cells: &[(&Setup, usize, &CellRecord)], protocol: &str) -> Vec<Line>
                 let mean =
                     if rows.len() == 1 { rows.first().cloned() } else { mean_over_classes(&rows) };
                 line.n_seeds += 1;
+                line.setting.clone_from(&record.setting);
                 means.extend(mean);
             }
         }
@@ -90,8 +96,12 @@ fn grid(protocol: &str, lines: &[Line]) -> Vec<Vec<String>> {
     let mut grid = vec![vec!["variant".to_owned(), "shots".to_owned(), "seeds".to_owned()]];
     grid[0].extend(names.iter().map(|name| metric_title(name)));
     for line in lines {
-        let title =
-            if line.baseline { format!("{} (baseline)", line.title) } else { line.title.clone() };
+        let mut title = line.title.clone();
+        for (said, word) in [(line.baseline, "baseline"), (line.setting == ORACLE, ORACLE)] {
+            if said {
+                title.push_str(&format!(" ({word})"));
+            }
+        }
         let seeds = match line.n_failed {
             0 => line.n_seeds.to_string(),
             failed => format!("{} ({failed} failed)", line.n_seeds),
@@ -128,14 +138,14 @@ fn as_markdown(protocol: &str, lines: &[Line]) -> String {
 fn as_csv(lines: &[Line]) -> String {
     let names = spread::names(lines.iter().map(|line| line.values.as_slice()));
     let head = "protocol,variant,baseline,shots,n_seeds,n_failed";
-    let mut text = format!("{head}{}\n", spread::csv_head(&names));
+    let mut text = format!("{head}{},setting\n", spread::csv_head(&names));
     for line in lines {
         let [protocol, title] = [&line.protocol, &line.title].map(|it| csv_field(it));
         let Line { shots, n_seeds, n_failed, .. } = line;
         let baseline = u8::from(line.baseline);
         text.push_str(&format!("{protocol},{title},{baseline},{shots},{n_seeds},{n_failed}"));
         text.push_str(&spread::csv_cells(&names, &line.values));
-        text.push('\n');
+        text.push_str(&format!(",{}\n", line.setting));
     }
     text
 }
@@ -144,7 +154,7 @@ fn as_json(lines: &[Line]) -> Json {
     let line = |line: &Line| {
         json!({
             "protocol": line.protocol, "variant": line.title, "baseline": line.baseline,
-            "shots": line.shots, "n_seeds": line.n_seeds, "n_failed": line.n_failed,
+            "shots": line.shots, "n_seeds": line.n_seeds, "n_failed": line.n_failed, "setting": line.setting,
             "metrics": spread::as_json(&line.values),
         })
     };

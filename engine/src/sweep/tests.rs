@@ -114,8 +114,10 @@ fn records_survive_and_a_torn_line_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let exact = 0.1 + 0.2;
     let mut store = Store::open(folder.path(), false).unwrap();
-    store.add("a", "id", Outcome::Done, vec![row(Some(exact))]).unwrap();
-    store.add("b", "id", Outcome::Failed { error: "no".to_owned() }, Vec::new()).unwrap();
+    store.add("a", "id", Outcome::Done, vec![row(Some(exact))], "oracle".to_owned()).unwrap();
+    store
+        .add("b", "id", Outcome::Failed { error: "no".to_owned() }, Vec::new(), String::new())
+        .unwrap();
     assert!(matches!(Store::open(folder.path(), false), Err(SweepError::Busy { .. })));
     drop(store);
     let file = folder.path().join("cells.jsonl");
@@ -150,6 +152,7 @@ fn the_table_has_mean_and_spread_and_counts_failures() {
         identity: String::new(),
         outcome,
         rows,
+        setting: "oracle".to_owned(),
     };
     let cells = [
         record(Outcome::Done, vec![row(Some(0.8))]),
@@ -164,12 +167,13 @@ fn the_table_has_mean_and_spread_and_counts_failures() {
         table.text
     );
     assert!(
-        table.markdown.contains("| a\\|b (baseline) | 1 | 2 (1 failed) | 85.0 ± 7.1 |"),
+        table.markdown.contains("| a\\|b (baseline) (oracle) | 1 | 2 (1 failed) | 85.0 ± 7.1 |"),
         "{}",
         table.markdown
     );
     let line = table.csv.lines().nth(1).unwrap();
-    assert!(line.starts_with("native,a|b,1,1,2,1,0.85"), "{line}");
+    assert!(line.starts_with("native,a|b,1,1,2,1,0.85") && line.ends_with(",oracle"), "{line}");
+    assert_eq!(table.json["rows"][0]["setting"], "oracle");
     let undefined = [record(Outcome::Done, vec![row(None)])];
     let table = sweep_table(&[(&setups[0], 1, &undefined[0])]);
     let reason = &table.json["rows"][0]["metrics"]["image.auroc"]["undefined"];

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::super::pictures::RANGE;
 use super::super::tables::title;
 use super::{ClassPage, Group, Shown, escape, plots, score, table};
-use crate::experiment::ClassRecord;
+use crate::experiment::{ClassRecord, TrainingRecord};
 use crate::metrics::Value;
 
 /// Numbers, plots and pictures of a class under the anchor `id`.
@@ -35,11 +35,36 @@ pub fn section(record: &ClassRecord, page: &ClassPage, id: &str) -> String {
         }
         html.push_str("</div>\n");
     }
+    record.training.iter().for_each(|training| html.push_str(&learned(training)));
     if let Some(range) = page.range {
         html.push_str(&scale(range));
     }
     page.groups.iter().for_each(|shown| html.push_str(&group(shown)));
     html + "<p class=\"jump\"><a href=\"#results\">Back to the results</a></p>\n</section>\n"
+}
+
+/// How the losses of the class's training fell, and which epoch was kept.
+fn learned(training: &TrainingRecord) -> String {
+    let losses: Vec<f64> =
+        training.epochs.iter().filter_map(|epoch| epoch.first().copied()).collect();
+    let Some(svg) = plots::losses(&losses, training.kept_epoch) else { return String::new() };
+    let kept = training.kept_epoch.map_or_else(String::new, |epoch| {
+        let why =
+            if training.oracle { ", an <b>oracle</b>’s: chosen by the test set" } else { "" };
+        format!("; kept: epoch {epoch}{why}")
+    });
+    let ends = training.epochs.first().zip(training.epochs.last());
+    let part = |(idx, name): (usize, &String)| {
+        let (first, last) =
+            ends.and_then(|(first, last)| Some((first.get(idx)?, last.get(idx)?)))?;
+        Some(format!("{} {} → {}", escape(name), score(*first), score(*last)))
+    };
+    let parts: Vec<String> = training.names.iter().enumerate().filter_map(part).collect();
+    format!(
+        "<div class=\"plots\">\n<figure>{svg}<figcaption>Training, mean over an epoch’s samples{kept}<br>{}\
+         </figcaption></figure>\n</div>\n",
+        parts.join(", ")
+    )
 }
 
 fn shown_as(record: &ClassRecord) -> String {

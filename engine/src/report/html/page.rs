@@ -30,7 +30,7 @@ pub fn page(
     );
     html.push_str(&header(facts, complete, records, &rows));
     html.push_str("<main>\n<h2 id=\"results\">Results</h2>\n");
-    rows.iter().for_each(|rows| html.push_str(&table::protocol(rows, &anchors)));
+    rows.iter().for_each(|rows| html.push_str(&table::protocol(rows, &anchors, facts.setting)));
     if !records.is_empty() {
         html.push_str("<h2 id=\"classes\">Classes</h2>\n");
         html.push_str(&contents(&anchors));
@@ -76,12 +76,12 @@ fn header(facts: &CellFacts, complete: bool, records: &[ClassRecord], rows: &[Ro
              means are over these alone.</p>\n",
         );
     }
-    html.push_str(&figures(rows));
+    html.push_str(&figures(rows, facts.setting));
     html + "</header>\n"
 }
 
 /// The first protocol's means, large.
-fn figures(rows: &[Rows]) -> String {
+fn figures(rows: &[Rows], setting: Setting) -> String {
     let Some((rows, mean)) = rows.first().and_then(|rows| Some((rows, rows.mean.as_ref()?))) else {
         return String::new();
     };
@@ -102,9 +102,10 @@ fn figures(rows: &[Rows]) -> String {
     };
     format!(
         "<dl class=\"figures\">{}</dl>\n\
-         <p class=\"soft\">{of}, in percent, protocol <code>{}</code>.</p>\n",
+         <p class=\"soft\">{of}, in percent, protocol <code>{}</code>.{}</p>\n",
         known.concat(),
-        escape(&rows.protocol)
+        escape(&rows.protocol),
+        table::oracle(setting)
     )
 }
 

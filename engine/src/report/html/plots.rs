@@ -1,5 +1,5 @@
-//! Two small drawings of a class's scores: how they are distributed, and what a threshold on them
-//! gives.
+//! Small drawings of a class: how its scores are distributed, what a threshold on them gives, and how the losses of
+//! its training fell.
 
 use std::fmt::Write;
 
@@ -94,6 +94,50 @@ pub fn roc(scores: &[(f64, bool)]) -> Option<String> {
     ))
 }
 
+/// Most points of a curve.
+const N_POINTS: usize = 400;
+
+/// The loss of each epoch, with a dot at the one that was kept, counted from 1. `None` without a finite loss, or with
+/// losses too far apart to draw.
+pub fn losses(losses: &[f64], kept_epoch: Option<usize>) -> Option<String> {
+    let finite = || losses.iter().enumerate().filter(|(_, loss)| loss.is_finite());
+    let low = finite().map(|point| *point.1).fold(f64::INFINITY, f64::min);
+    let high = finite().map(|point| *point.1).fold(f64::NEG_INFINITY, f64::max);
+    if !(high - low).is_finite() {
+        return None;
+    }
+    let (span, last) = (if high > low { high - low } else { 1.0 }, losses.len().max(2) - 1);
+    let place = |(idx, loss): (usize, &f64)| {
+        let x = 10.0 + WIDTH * idx as f64 / last as f64;
+        (x, 20.0 + 2.0 * HALF * (high - loss) / span)
+    };
+    let mut path = String::new();
+    // A curve shows no more points than its width has pixels.
+    for point in finite().step_by(losses.len().div_ceil(N_POINTS)) {
+        let (x, y) = place(point);
+        let _ = write!(path, "{}{x:.1} {y:.1}", if path.is_empty() { "M" } else { "L" });
+    }
+    let kept = finite().find(|point| Some(point.0 + 1) == kept_epoch).map(|point| {
+        let (x, y) = place(point);
+        format!("<circle class=\"kept\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>")
+    });
+    let (right, bottom) = (10.0 + WIDTH, 20.0 + 2.0 * HALF);
+    Some(format!(
+        "<svg viewBox=\"0 0 {w} {h}\" width=\"{w}\" height=\"{h}\" role=\"img\" aria-label=\"Loss of {n} epochs, \
+         between {low} and {high}\"><text x=\"10\" y=\"13\">loss {low} … {high}</text>\
+         <path class=\"axis\" d=\"M10 20V{bottom}H{right}\"/><path class=\"curve\" d=\"{path}\"/>{kept}\
+         <text x=\"10\" y=\"{below}\">epoch 1</text>\
+         <text x=\"{right}\" y=\"{below}\" text-anchor=\"end\">{n}</text></svg>",
+        w = WIDTH + 20.0,
+        h = bottom + 20.0,
+        n = losses.len(),
+        below = bottom + 14.0,
+        low = score(low),
+        high = score(high),
+        kept = kept.unwrap_or_default(),
+    ))
+}
+
 fn count(scores: &[(f64, bool)]) -> [usize; 2] {
     let n_anomalous = scores.iter().filter(|score| score.1).count();
     [scores.len() - n_anomalous, n_anomalous]
@@ -109,6 +153,23 @@ mod tests {
         assert!(svg.contains("d=\"M30 186.0L30.0 98.0L118.0 10.0L206.0 10.0\""), "{svg}");
         assert_eq!(roc(&[(0.9, true)]), None);
         assert_eq!(roc(&[]), None);
+    }
+
+    #[test]
+    fn losses_fall_from_left_to_right_and_the_kept_epoch_has_a_dot() {
+        let svg = losses(&[3.0, f64::NAN, 2.0, 1.0], Some(3)).unwrap();
+        assert!(svg.contains("d=\"M10.0 20.0L290.0 100.0L430.0 180.0\""), "{svg}");
+        assert!(
+            svg.contains("<circle class=\"kept\" cx=\"290.0\" cy=\"100.0\" r=\"4\"/>"),
+            "{svg}"
+        );
+        assert!(svg.contains("Loss of 4 epochs, between 1.0000 and 3.0000"), "{svg}");
+        assert!(losses(&[2.0], Some(1)).unwrap().contains("cx=\"10.0\" cy=\"20.0\""));
+        assert!(!losses(&[2.0, 1.0], Some(2000)).unwrap().contains("circle"));
+        assert!(losses(&vec![1.0; 9999], None).unwrap().len() < 9000);
+        for nothing in [vec![], vec![f64::NAN], vec![-1e308, 1e308]] {
+            assert_eq!(losses(&nothing, Some(1)), None);
+        }
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use super::super::tables::{Rows, metric_names, title};
 use super::escape;
 use crate::metrics::{ClassMetrics, Protocol, Value};
+use crate::pipeline::model::Setting;
 
 /// The table of one protocol, with what the protocol computes.
-pub fn protocol(rows: &Rows, anchors: &[(String, String)]) -> String {
+pub fn protocol(rows: &Rows, anchors: &[(String, String)], setting: Setting) -> String {
     let names = metric_names(&rows.classes);
     let name = escape(&rows.protocol);
     let about = Protocol::find(&rows.protocol);
@@ -17,9 +18,10 @@ pub fn protocol(rows: &Rows, anchors: &[(String, String)]) -> String {
         return html + "<p>No class was measured.</p>\n";
     }
     html.push_str(&format!(
-        "<div class=\"scroll\"><table><caption>Per class, in percent</caption>\n<thead><tr>\
+        "<div class=\"scroll\"><table><caption>Per class, in percent{}</caption>\n<thead><tr>\
          <th scope=\"col\">class</th><th scope=\"col\">images</th><th scope=\"col\">anomalous</th>\
          {}</tr></thead>\n<tbody>\n",
+        oracle(setting),
         names.iter().map(|name| heading(name)).collect::<String>()
     ));
     for row in &rows.classes {
@@ -42,6 +44,11 @@ pub fn protocol(rows: &Rows, anchors: &[(String, String)]) -> String {
         ));
     }
     html
+}
+
+/// What stands beside figures that only someone who knew the test's labels could have had.
+pub fn oracle(setting: Setting) -> &'static str {
+    if setting == Setting::Oracle { " <b class=\"oracle\">oracle</b>" } else { "" }
 }
 
 /// A value in percent; undefined ones show a dash that says why.

@@ -35,10 +35,10 @@ fn tables_keep_every_digit_and_leave_the_undefined_empty() {
     assert_eq!(
         lines[0],
         "protocol,class,n_images,n_anomalous,image.auroc,image.ap,image.f1max,pixel.auroc,pixel.ap,\
-         pixel.f1max,pixel.aupro@0.3,pixel.aupro@0.05"
+         pixel.f1max,pixel.aupro@0.3,pixel.aupro@0.05,setting"
     );
-    assert_eq!(lines[1], "native,\"a,b\",3,1,0.5,0.5,0.6666666666666666,,,,,");
-    assert_eq!(lines[2], "native,mean,3,1,0.5,0.5,0.6666666666666666,,,,,");
+    assert_eq!(lines[1], "native,\"a,b\",3,1,0.5,0.5,0.6666666666666666,,,,,,inductive");
+    assert_eq!(lines[2], "native,mean,3,1,0.5,0.5,0.6666666666666666,,,,,,inductive");
     let images = read(&path, "images.csv");
     let line: Vec<&str> = images.lines().nth(1).unwrap().rsplitn(3, ',').collect();
     assert_eq!(line[0].parse::<f64>().unwrap(), 0.1 + 0.2);

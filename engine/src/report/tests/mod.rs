@@ -3,6 +3,7 @@
 mod folder;
 mod original;
 mod page;
+mod panels;
 mod summary;
 
 use std::fs;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 
 use super::RunFolder;
 use crate::experiment::{
-    CellFacts, ClassRecord, FileFacts, ImageRecord, PluginFacts, ReferenceRecord,
+    CellFacts, ClassRecord, FileFacts, ImageRecord, PluginFacts, ReferenceRecord, TrainingRecord,
 };
 use crate::image::{Rgb, encode_png};
 use crate::metrics::{ClassMetrics, DEFAULT_LIMITS, ImageScores, Protocol};
@@ -82,6 +83,8 @@ fn class(data: &Path, class: &str, scores: &[(f64, bool)], masks: bool) -> Class
         references: vec![ReferenceRecord { name: "train/0.png".into(), blake3: "ab".repeat(32) }],
         images,
         metrics: vec![row],
+        threshold: None,
+        training: None,
     }
 }
 

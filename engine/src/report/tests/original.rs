@@ -50,6 +50,8 @@ fn measured(class: &str, value: f64) -> ClassRecord {
         references: Vec::new(),
         images: vec![image("a", false, 0.25), image("b", true, 1.5)],
         metrics: vec![row],
+        threshold: None,
+        training: None,
     }
 }
 

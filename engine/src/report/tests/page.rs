@@ -60,3 +60,27 @@ fn the_worst_stand_before_the_best_and_none_twice() {
     let order: Vec<&str> = shown.iter().filter_map(|text| text.split('.').next()).collect();
     assert_eq!(order, ["18", "16", "14", "12", "1", "3", "5", "7", "19", "17", "15", "13"]);
 }
+
+#[test]
+fn a_training_shows_its_curve_and_what_an_oracle_chose_says_so() {
+    let data = tempfile::tempdir().unwrap();
+    let mut record = class(data.path(), "tile", &[(0.1, false), (0.4, true)], false);
+    assert!(!page(record.clone(), false).contains("Training, mean"));
+    record.training = Some(TrainingRecord {
+        names: vec!["loss".into(), "<b>focal".into()],
+        epochs: vec![vec![3.0, 0.5], vec![1.0, 0.25]],
+        kept_epoch: Some(2),
+        oracle: false,
+    });
+    let html = page(record.clone(), false);
+    assert!(html.contains("d=\"M10.0 20.0L430.0 180.0\"") && html.contains("kept: epoch 2<br>"));
+    assert!(html.contains("loss 3.0000 → 1.0000, &lt;b&gt;focal 0.5000 → 0.2500"), "{html}");
+    assert!(!html.contains("oracle</b>"));
+    record.training.iter_mut().for_each(|training| training.oracle = true);
+    let html = page(record.clone(), false);
+    assert!(html.contains("kept: epoch 2, an <b>oracle</b>’s: chosen by the test set"));
+    let facts = CellFacts { setting: Setting::Oracle, ..facts("demo") };
+    let html = crate::report::html::page(&facts, true, "", &[record], &[Default::default()]);
+    // Beside the large figures and beside the table.
+    assert_eq!(html.matches(" <b class=\"oracle\">oracle</b>").count(), 2);
+}

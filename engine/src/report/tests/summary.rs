@@ -19,12 +19,16 @@ fn cell(shots: usize, seed: u64, rows: &[(&str, Option<f64>)]) -> SummaryCell {
 
 #[test]
 fn mean_and_spread_over_seeds_for_each_number_of_shots() {
-    let summary = summary_table(&[
-        cell(1, 0, &[("a", Some(0.7)), ("b", Some(0.8))]),
-        cell(1, 1, &[("a", Some(0.9)), ("b", Some(0.8))]),
-        cell(4, 0, &[("a", Some(0.95)), ("b", None)]),
-    ]);
+    let summary = summary_table(
+        "inductive",
+        &[
+            cell(1, 0, &[("a", Some(0.7)), ("b", Some(0.8))]),
+            cell(1, 1, &[("a", Some(0.9)), ("b", Some(0.8))]),
+            cell(4, 0, &[("a", Some(0.95)), ("b", None)]),
+        ],
+    );
     let want = "\
+setting: inductive
 protocol: native, mean ± standard deviation over seeds
 shots   class   seeds   image AUROC
     1   mean        2    80.0 ± 7.1
@@ -35,11 +39,12 @@ shots   class   seeds   image AUROC
     4   b           1             -
 ";
     assert_eq!(summary.text, want);
-    assert_eq!(summary.csv.lines().nth(6).unwrap(), "native,4,b,1,,");
+    assert_eq!(summary.csv.lines().nth(6).unwrap(), "native,4,b,1,,,inductive");
     assert_eq!(
         summary.csv.lines().next().unwrap(),
-        "protocol,shots,class,n_seeds,image.auroc mean,image.auroc std"
+        "protocol,shots,class,n_seeds,image.auroc mean,image.auroc std,setting"
     );
+    assert_eq!(summary.json["setting"], "inductive");
     let rows = summary.json["rows"].as_array().unwrap();
     assert!(
         (rows[2]["metrics"]["image.auroc"]["std"].as_f64().unwrap() - 0.02_f64.sqrt()).abs()
@@ -52,7 +57,7 @@ shots   class   seeds   image AUROC
 #[test]
 fn a_cell_that_lacks_a_class_has_no_mean() {
     let one = cell(1, 0, &[("a", Some(0.7)), ("b", Some(0.8))]);
-    let summary = summary_table(&[one, cell(1, 1, &[("a", Some(0.9))])]);
+    let summary = summary_table("inductive", &[one, cell(1, 1, &[("a", Some(0.9))])]);
     let mean = &summary.json["rows"][0];
     assert!(mean["metrics"]["image.auroc"]["mean"].is_null());
     assert!(
@@ -62,5 +67,5 @@ fn a_cell_that_lacks_a_class_has_no_mean() {
 
 #[test]
 fn no_cells_give_an_empty_table() {
-    assert_eq!(summary_table(&[]).text, "");
+    assert_eq!(summary_table("inductive", &[]).text, "");
 }
