@@ -16,6 +16,7 @@ fi
 here=$(cd "$(dirname "$0")" && pwd)
 data=$1 out=$2
 loupe=${LOUPE:-loupe} python=${PYTHON:-python3}
+export PYTHONWARNINGS=ignore::FutureWarning # open_clip's own imports
 
 # The steps that the learning rate is spread over, and where to stop: the first phase, then the second. The lengths of the
 # committed schedule were changed on the way.
@@ -45,6 +46,7 @@ train() { # OPTIONS.. --- STEPS UNTIL..
     done
     shift
     for line in "$@"; do
+        echo "training to step ${line#* }: ${options[*]}"
         "$python" "$here/train.py" "$out" "$data/training" --bf16 --steps "${line% *}" --until "${line#* }" "${options[@]}"
     done
 }
