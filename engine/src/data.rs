@@ -54,6 +54,26 @@ pub fn class_images(
     Ok((images, tests))
 }
 
+/// All test images of a class as references of their kinds: what training on another data set sees.
+pub fn as_references(class: &Class) -> Result<ClassImages, DataError> {
+    let (mut references, mut anomalous_references) = (Vec::new(), Vec::new());
+    for sample in &class.test {
+        let image = open_sample(sample)?;
+        match sample.anomalous {
+            true => anomalous_references.push(MaskedImage { image, mask: sample.mask.clone() }),
+            false => references.push(image),
+        }
+    }
+    Ok(ClassImages {
+        name: class.name.clone(),
+        display: class.display.clone(),
+        synonyms: class.synonyms.clone(),
+        references,
+        anomalous_references,
+        tests: Vec::new(),
+    })
+}
+
 fn open_sample(sample: &Sample) -> Result<Image, RunError> {
     Image::open(&sample.name, &sample.path)
 }

@@ -7,6 +7,7 @@
 //! held against gem-torch in the encoder's own crate, where images need no pipeline.
 
 mod chain;
+mod clipmpcad;
 mod compare;
 mod eval;
 mod recorded;

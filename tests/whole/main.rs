@@ -6,3 +6,4 @@ mod plugins;
 mod prompts;
 mod run;
 mod starter;
+mod training;

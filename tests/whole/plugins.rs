@@ -4,13 +4,15 @@ mod promises;
 mod refused;
 mod third;
 
+pub use third::build_rust;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use loupe_tests::{World, read_npy, root};
 
 /// Compiles C with the header alone, as `plugins/NAME.so` of the world.
-fn compile(world: &World, name: &str, source: &str, switches: &[&str]) -> PathBuf {
+pub fn compile(world: &World, name: &str, source: &str, switches: &[&str]) -> PathBuf {
     let source = world.write(&format!("src/{name}.c"), source);
     let out = world.write(&format!("plugins/{name}.so"), "");
     let mut cc = Command::new("cc");
@@ -23,7 +25,7 @@ fn compile(world: &World, name: &str, source: &str, switches: &[&str]) -> PathBu
 }
 
 /// A source of the project.
-fn source(path: &str) -> String {
+pub fn source(path: &str) -> String {
     let path = root().join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

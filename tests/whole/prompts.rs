@@ -86,6 +86,9 @@ fn a_cache_is_filled_and_replayed_without_an_endpoint() {
     let want = format!("fill the gap with `{command} --class wire_mesh`");
     assert!(ended.stderr.contains(&want), "{}", ended.stderr);
     assert!(ended.stderr.contains("no sentences about class `wire mesh` by model `m-1`"));
+    let pipeline = world.path("p.toml").display().to_string();
+    let shown = world.run(["prompts", "show", &pipeline]);
+    assert!(shown.stderr.contains(&want), "{}", shown.stderr);
 
     let ended = generate(&world, &server, &[]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);

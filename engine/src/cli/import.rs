@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::{Common, Format, Outcome, print, print_json};
+use super::{Common, Exit, Format, Outcome, print, print_json};
 use crate::files::write_whole;
 use crate::import::fade;
 
@@ -16,6 +17,9 @@ pub(crate) struct Arguments {
     /// Write the pipeline to this file, and its hooks beside it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Take the place of files that are there
+    #[arg(long, requires = "out")]
+    replace: bool,
     /// The command line, after `--`
     #[arg(last = true, value_name = "ARGS")]
     words: Vec<String>,
@@ -41,9 +45,20 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     let file = arguments.out.clone();
     match (&file, common.format) {
         (Some(file), _) => {
-            write_whole(file, made.pipeline.as_bytes())?;
-            if let Some((name, text)) = &made.hooks {
-                write_whole(&file.with_file_name(name), text.as_bytes())?;
+            let hooks = made.hooks.as_ref();
+            let hooks = hooks.map(|(name, text)| (file.with_file_name(name), text.as_str()));
+            let files: Vec<_> =
+                [(file.clone(), made.pipeline.as_str())].into_iter().chain(hooks).collect();
+            if let Some((there, _)) =
+                files.iter().find(|(file, _)| file.exists() && !arguments.replace)
+            {
+                return Err(Exit::Failed(anyhow!(
+                    "`{}` is there already; `--replace` takes its place",
+                    there.display()
+                )));
+            }
+            for (file, text) in files {
+                write_whole(&file, text.as_bytes())?;
             }
             eprintln!("wrote {}", file.display());
         }

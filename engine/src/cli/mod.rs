@@ -30,8 +30,8 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 pub(crate) enum Exit {
     /// 1: something failed while it ran.
     Failed(anyhow::Error),
-    /// 3: the pipeline has mistakes, which are printed already.
-    Check,
+    /// 3: there are mistakes, which are printed already; in short, for a record.
+    Check { mistakes: String },
     /// 4: some cells failed, which is said already.
     SomeFailed,
     /// 5: a comparison found a difference, which is printed already.
@@ -199,11 +199,11 @@ fn report(exit: &Exit) -> ExitCode {
     match exit {
         Exit::Failed(error) | Exit::Plugin(error) => eprintln!("error: {}", chain(error)),
         Exit::Interrupted => eprintln!("interrupted"),
-        Exit::Check | Exit::SomeFailed | Exit::Mismatch => {}
+        Exit::Check { .. } | Exit::SomeFailed | Exit::Mismatch => {}
     }
     ExitCode::from(match exit {
         Exit::Failed(_) => 1,
-        Exit::Check => 3,
+        Exit::Check { .. } => 3,
         Exit::SomeFailed => 4,
         Exit::Mismatch => 5,
         Exit::Plugin(_) => 6,

@@ -347,7 +347,7 @@ mod tests {
             name: path.to_owned(),
             path: PathBuf::from(path),
             digest: [digest; 32],
-            paint: None,
+            change: None,
         };
         assert_eq!(free_name(&image("a/000.png", 1), &mut taken), "000");
         assert_eq!(free_name(&image("b/000.png", 2), &mut taken), "000-020202020202");

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use anyhow::anyhow;
 use serde_json::Value as Json;
 
 use super::study::{Keep, Study, StudyOptions};
@@ -75,7 +76,9 @@ impl Runner {
         let shots = asked.shots.map(|shots| [shots as u64]);
         let seed = asked.seed.map(|seed| [seed]);
         let cells = study.cells(shots.as_ref().map(|it| &it[..]), seed.as_ref().map(|it| &it[..]));
-        let Some(references) = cells.first() else { return Err(Exit::Check) };
+        let Some(references) = cells.first() else {
+            return Err(Exit::Failed(anyhow!("`{}` has no [data]", asked.pipeline.display())));
+        };
         let nth = self.n_runs.fetch_add(1, Ordering::Relaxed) + 1;
         let stem = asked.pipeline.file_stem().unwrap_or_default().to_string_lossy();
         let name = format!("{nth:03}-{stem}-s{}-seed{}", references.shots, references.seed);

@@ -146,7 +146,7 @@ pub(crate) fn verdict(checked: &Checked, loader: &Loader) -> Exit {
              `loupe inspect --why-not` says why",
             if n_refused == 1 { "" } else { "s" }
         )),
-        false => Exit::Check,
+        false => Exit::Check { mistakes: checked.report.in_short() },
     }
 }
 

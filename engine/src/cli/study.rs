@@ -107,9 +107,7 @@ impl<'a> Study<'a> {
         }
         let mut cells = Vec::new();
         for shots in list(shots, base.shots as u64) {
-            let with =
-                |seed: &u64| References { shots: shots as usize, seed: *seed, ..base.clone() };
-            cells.extend(seeds.iter().map(with));
+            cells.extend(seeds.iter().map(|seed| base.with(shots as usize, *seed)));
         }
         cells
     }
@@ -172,8 +170,8 @@ impl<'a> Study<'a> {
 /// A failure in the words of a record.
 pub(super) fn said(exit: &Exit) -> String {
     match exit {
-        Exit::Failed(error) | Exit::Plugin(error) => format!("{error:#}"),
-        Exit::Check => "the pipeline has mistakes".to_owned(),
+        Exit::Failed(error) | Exit::Plugin(error) => super::chain(error),
+        Exit::Check { mistakes } => mistakes.clone(),
         Exit::SomeFailed | Exit::Mismatch => "it failed".to_owned(),
         Exit::Interrupted => "interrupted".to_owned(),
     }

@@ -9,9 +9,10 @@ use serde_json::Value as Json;
 
 use super::study::{Keep, Study, StudyOptions, said};
 use super::text::{columns, count};
-use super::{Common, Exit, Format, Outcome, print, print_json, setup};
+use super::{Common, Exit, Format, Outcome, parse_set, print, print_json, setup, train};
 use crate::files::write_whole;
 use crate::pipeline::model::{Pipeline, References};
+use crate::pipeline::shots_and_seed;
 use crate::plugin::Loader;
 use crate::report::as_toml;
 use crate::sweep::{
@@ -31,6 +32,9 @@ pub(crate) struct Arguments {
     /// Only cells whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Change a key of each pipeline, after its variant and axes
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
+    sets: Vec<(String, String)>,
     /// Forget what an earlier call has done
     #[arg(long)]
     fresh: bool,
@@ -41,7 +45,8 @@ pub(crate) struct Arguments {
 
 pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     let file = SweepFile::read(&arguments.sweep)?;
-    let setups = sweep::plan(&arguments.sweep, &file)?;
+    let mut setups = sweep::plan(&arguments.sweep, &file)?;
+    setups.iter_mut().for_each(|setup| setup.sets.extend(arguments.sets.iter().cloned()));
     let name = file.name.clone().unwrap_or_default();
     let command = Command {
         common,
@@ -143,59 +148,109 @@ impl Command<'_> {
         tally: &mut Tally,
         each: &mut dyn FnMut(&CellPlan, CellRecord),
     ) -> Outcome {
+        if self.wanted(setup, None).is_empty() {
+            return Ok(());
+        }
         let pipeline = self.pipeline(setup);
         let study = pipeline.as_ref().map_err(said);
         let study =
             study.and_then(|pipeline| self.open(setup, pipeline).map_err(|exit| said(&exit)));
-        let one = match &pipeline {
-            Ok(Pipeline { data: Some(data), .. }) => (data.references.shots, data.references.seed),
-            _ => (0, 0),
-        };
-        for cell in self.wanted(setup, one) {
+        for cell in self.wanted(setup, pipeline.as_ref().ok()) {
             if self.cancel.load(Ordering::Relaxed) {
                 tally.interrupted = true;
                 break;
             }
-            let done = study.as_ref().map_err(Clone::clone).and_then(|study| {
-                let references = references(study, &cell);
-                let identity = self.identity(study, &references).map_err(|exit| said(&exit))?;
-                Ok((study, references, identity))
-            });
-            let (study, references, identity) = match done {
-                Ok(ready) => ready,
-                Err(error) => {
-                    let record = self.failed(store, &cell, "", error, tally)?;
-                    each(&cell, record);
-                    continue;
+            let ended = match (&pipeline, &study) {
+                // What learns has a folder of its own in each cell, and an engine that reads it.
+                (Ok(Pipeline { train: Some(_), .. }), Ok(_)) => match self.trained(setup, &cell) {
+                    Ok(pipeline) => match self.open(setup, &pipeline) {
+                        Ok(study) => self.cell(&study, &cell, store, tally)?,
+                        Err(exit) => Some(self.said(store, &cell, "", &exit, tally)?),
+                    },
+                    Err(exit) => Some(self.said(store, &cell, "", &exit, tally)?),
+                },
+                (_, Ok(study)) => self.cell(study, &cell, store, tally)?,
+                (_, Err(error)) => {
+                    // Mistakes in a pipeline are shown once, when it is read.
+                    match pipeline {
+                        Ok(_) => eprintln!("error: {}: {error}", cell.name),
+                        Err(_) => eprintln!("error: {}: its pipeline cannot run", cell.name),
+                    }
+                    Some(self.failed(store, &cell, "", error.clone(), tally)?)
                 }
             };
-            if let Some(record) = store.get(&cell.name, &identity).filter(|it| it.is_done()) {
-                tally.n_kept += 1;
-                each(&cell, record.clone());
-                continue;
-            }
-            let path = self.out.join("cells").join(&cell.name);
-            let record = match study.run(&references, &cell.name, &path, Keep::default()) {
-                Ok(result) if result.interrupted => {
-                    tally.interrupted = true;
-                    break;
-                }
-                Ok(result) => {
-                    let (n, cached) = (result.n_images, result.n_from_cache);
-                    eprintln!("{}: {n} images, {cached} from cache", cell.name);
-                    tally.n_run += 1;
-                    let rows = result.rows.iter().flatten().map(RowRecord::from).collect();
-                    store.add(&cell.name, &identity, sweep::Outcome::Done, rows)?
-                }
-                Err(Exit::Interrupted) => {
-                    tally.interrupted = true;
-                    break;
-                }
-                Err(exit) => self.failed(store, &cell, &identity, said(&exit), tally)?,
-            };
+            let Some(record) = ended else { break };
             each(&cell, record);
         }
         Ok(())
+    }
+
+    /// Runs one cell, having trained what learns in it; `None`: the user stopped it.
+    fn cell(
+        &self,
+        study: &Study<'_>,
+        cell: &CellPlan,
+        store: &mut Store,
+        tally: &mut Tally,
+    ) -> Result<Option<CellRecord>, Exit> {
+        let references = references(study, cell);
+        let identity = match self.identity(study, &references) {
+            Ok(identity) => identity,
+            Err(exit) => return Ok(Some(self.said(store, cell, "", &exit, tally)?)),
+        };
+        if let Some(record) = store.get(&cell.name, &identity).filter(|it| it.is_done()) {
+            tally.n_kept += 1;
+            return Ok(Some(record.clone()));
+        }
+        let path = self.out.join("cells").join(&cell.name);
+        let ran = match &study.pipeline.train {
+            Some(train) => train::all_classes(study, train, &references, false).map(|_| ()),
+            None => Ok(()),
+        };
+        let ran = ran.and_then(|()| study.run(&references, &cell.name, &path, Keep::default()));
+        Ok(match ran {
+            Ok(result) if result.interrupted => {
+                tally.interrupted = true;
+                None
+            }
+            Ok(result) => {
+                let (n, cached) = (result.n_images, result.n_from_cache);
+                eprintln!("{}: {n} images, {cached} from cache", cell.name);
+                tally.n_run += 1;
+                let rows = result.rows.iter().flatten().map(RowRecord::from).collect();
+                Some(store.add(&cell.name, &identity, sweep::Outcome::Done, rows)?)
+            }
+            Err(Exit::Interrupted) => {
+                tally.interrupted = true;
+                None
+            }
+            Err(exit) => Some(self.said(store, cell, &identity, &exit, tally)?),
+        })
+    }
+
+    /// The pipeline of a cell that learns: its states lie beside its run folder.
+    fn trained(&self, setup: &Setup, cell: &CellPlan) -> Result<Pipeline, Exit> {
+        let pipeline = self.pipeline(setup)?;
+        let Some(train) = &pipeline.train else { return Ok(pipeline) };
+        let stage = &pipeline.stages[train.stage].name;
+        let folder = std::path::absolute(self.out.join("states").join(&cell.name))?;
+        let value = toml::Value::String(folder.display().to_string());
+        let mut setup = setup.clone();
+        setup.sets.push((format!("stages.{stage}.state"), value.to_string()));
+        self.pipeline(&setup)
+    }
+
+    /// As `failed`, told at once.
+    fn said(
+        &self,
+        store: &mut Store,
+        cell: &CellPlan,
+        identity: &str,
+        exit: &Exit,
+        tally: &mut Tally,
+    ) -> Result<CellRecord, Exit> {
+        eprintln!("error: {}: {}", cell.name, said(exit));
+        self.failed(store, cell, identity, said(exit), tally)
     }
 
     fn failed(
@@ -206,14 +261,18 @@ impl Command<'_> {
         error: String,
         tally: &mut Tally,
     ) -> Result<CellRecord, Exit> {
-        eprintln!("error: {}: {error}", cell.name);
         tally.n_failed += 1;
         let outcome = sweep::Outcome::Failed { error };
         Ok(store.add(&cell.name, identity, outcome, Vec::new())?)
     }
 
+    /// The pipeline of a setup; why there is none is said.
     fn pipeline(&self, setup: &Setup) -> Result<Pipeline, Exit> {
-        setup::checked(&setup.pipeline, &setup.sets, &self.loader)
+        let pipeline = setup::checked(&setup.pipeline, &setup.sets, &self.loader);
+        if let Err(exit @ (Exit::Failed(_) | Exit::Plugin(_))) = &pipeline {
+            eprintln!("error: {}: {}", setup.title(), said(exit));
+        }
+        pipeline
     }
 
     fn open<'p>(&'p self, setup: &Setup, pipeline: &'p Pipeline) -> Result<Study<'p>, Exit> {
@@ -225,7 +284,14 @@ impl Command<'_> {
         Study::open(self.common, &options, &setup.pipeline, pipeline, &self.loader)
     }
 
-    fn wanted(&self, setup: &Setup, one: (usize, u64)) -> Vec<CellPlan> {
+    /// The cells that are asked for. What the sweep leaves to a pipeline with mistakes is read from
+    /// it all the same, so that the cell has its name.
+    fn wanted(&self, setup: &Setup, pipeline: Option<&Pipeline>) -> Vec<CellPlan> {
+        let data = pipeline.and_then(|pipeline| pipeline.data.as_ref());
+        let one = match data.map(|data| &data.references) {
+            Some(references) => (references.shots, references.seed),
+            None => shots_and_seed(&setup.pipeline, &setup.sets),
+        };
         setup.cells(one).into_iter().filter(|cell| cell.name.contains(self.only)).collect()
     }
 
@@ -251,14 +317,17 @@ impl Command<'_> {
     fn show(&self, setups: &[Setup], store: &Store) -> Outcome {
         let mut rows = Vec::new();
         let mut n_mistaken = 0;
-        for setup in setups {
+        for setup in setups.iter().filter(|setup| !self.wanted(setup, None).is_empty()) {
             let pipeline = self.pipeline(setup);
-            let study = pipeline.as_ref().ok().and_then(|it| self.open(setup, it).ok());
+            let study = pipeline.as_ref().ok().map(|it| self.open(setup, it));
+            if let Some(Err(exit)) = &study {
+                eprintln!("error: {}: {}", setup.title(), said(exit));
+            }
+            let study = study.and_then(Result::ok);
             n_mistaken += usize::from(study.is_none());
-            let one = study.as_ref().and_then(|it| it.pipeline.data.as_ref());
-            let one = one.map_or((0, 0), |it| (it.references.shots, it.references.seed));
-            for cell in self.wanted(setup, one) {
+            for cell in self.wanted(setup, pipeline.as_ref().ok()) {
                 let state = match &study {
+                    None if pipeline.is_ok() => "cannot run",
                     None => "has mistakes",
                     Some(study) => {
                         let identity = self.identity(study, &references(study, &cell))?;
@@ -277,7 +346,10 @@ impl Command<'_> {
             Format::Json => print_json(&rows)?,
         }
         eprintln!("{}", count(rows.len(), "cell"));
-        if n_mistaken > 0 { Err(Exit::Check) } else { Ok(()) }
+        match n_mistaken {
+            0 => Ok(()),
+            n => Err(Exit::Check { mistakes: format!("{} cannot run", count(n, "variant")) }),
+        }
     }
 }
 
@@ -285,7 +357,7 @@ fn references(study: &Study<'_>, cell: &CellPlan) -> References {
     let (shots, seed) = (cell.shots, cell.seed);
     let base = study.pipeline.data.as_ref().map(|data| data.references.clone());
     match base {
-        Some(base) => References { shots, seed, ..base },
-        None => References { shots, seed, anomalous: 0, select: String::new(), manifest: None },
+        Some(base) => base.with(shots, seed),
+        None => References { shots, seed, ..References::default() },
     }
 }

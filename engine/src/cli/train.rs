@@ -14,9 +14,9 @@ use crate::data;
 use crate::experiment::{Watch as CellWatch, measure_class};
 use crate::files::write_whole;
 use crate::metrics::ClassMetrics;
-use crate::pipeline::model::{Keep, Train};
+use crate::pipeline::model::{Keep, References, Train};
 use crate::run::{ClassImages, RunError, state_file};
-use crate::train::{Epoch, TrainError, TrainOptions, Trained, Watch, train_class};
+use crate::train::{Epoch, Lesson, TrainError, TrainOptions, Trained, Watch, train_class};
 use loupe_datasets::Sample;
 
 /// Steps between two checkpoints.
@@ -56,15 +56,41 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     };
     let study = Study::open(common, &options, &arguments.pipeline, &pipeline, &loader)?;
     let folder = pipeline.stages[train.stage].state.clone().unwrap_or_default();
-    let mut rows = Vec::new();
+    let references = &study.cells(None, None)[0];
+    let rows = all_classes(&study, train, references, arguments.fresh)?;
+    for warning in study.engine.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    report(common, train, &rows)?;
+    eprintln!("wrote {}", folder.display());
+    Ok(())
+}
+
+/// Trains every class of a study with these references. Errors: the first failure, naming its class.
+pub(super) fn all_classes(
+    study: &Study<'_>,
+    train: &Train,
+    references: &References,
+    fresh: bool,
+) -> Result<Vec<(String, Trained)>, Exit> {
+    let folder = study.pipeline.stages[train.stage].state.clone().unwrap_or_default();
+    let mut rows: Vec<(String, Trained)> = Vec::new();
+    let auxiliary = auxiliary(train)?;
     for class in &study.dataset.classes {
-        let references = &study.cells(None, None)[0];
+        // What is learned from other data sets alone is the same for every class.
+        if let (Some((_, first)), 0, 0) = (rows.first(), references.shots, references.anomalous) {
+            let file = state_file(&folder, &class.name);
+            write_whole(&file, &fs::read(&first.file)?)?;
+            let trained = Trained { file, ..first.clone() };
+            rows.push((class.name.clone(), trained));
+            continue;
+        }
         let (images, samples) = data::class_images(class, references)?;
-        let options = TrainOptions { fresh: arguments.fresh, save_every: SAVE_EVERY };
-        let mut shown = Shown::new(&study, train, &images, &samples);
-        let mask_above = study.dataset.mask_above;
-        let trained =
-            train_class(&study.engine, train, images.clone(), mask_above, options, &mut shown);
+        let options = TrainOptions { fresh, save_every: SAVE_EVERY };
+        let mut shown = Shown::new(study, train, references, &images, &samples);
+        let (mask_above, auxiliary) = (study.dataset.mask_above, auxiliary.clone());
+        let lesson = Lesson { images: images.clone(), mask_above, auxiliary };
+        let trained = train_class(&study.engine, train, lesson, options, &mut shown);
         shown.bar.finish_and_clear();
         let trained = match trained {
             Ok(trained) => trained,
@@ -77,12 +103,19 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
         write_curve(&folder, &class.name, &trained.epochs)?;
         rows.push((class.name.clone(), trained));
     }
-    for warning in study.engine.warnings() {
-        eprintln!("warning: {warning}");
+    Ok(rows)
+}
+
+/// The classes of the other data sets, each with its grey value of masks.
+fn auxiliary(train: &Train) -> Result<Vec<(ClassImages, u8)>, Exit> {
+    let mut classes = Vec::new();
+    for described in &train.auxiliary {
+        let dataset = data::open(described)?;
+        for class in &dataset.classes {
+            classes.push((data::as_references(class)?, dataset.mask_above));
+        }
     }
-    report(common, train, &rows)?;
-    eprintln!("wrote {}", folder.display());
-    Ok(())
+    Ok(classes)
 }
 
 fn report(common: &Common, train: &Train, rows: &[(String, Trained)]) -> Outcome {
@@ -157,6 +190,7 @@ fn write_curve(folder: &Path, class: &str, epochs: &[Epoch]) -> Outcome {
 struct Shown<'a> {
     study: &'a Study<'a>,
     train: &'a Train,
+    references: &'a References,
     images: &'a ClassImages,
     samples: &'a [Sample],
     bar: ProgressBar,
@@ -167,6 +201,7 @@ impl<'a> Shown<'a> {
     fn new(
         study: &'a Study<'a>,
         train: &'a Train,
+        references: &'a References,
         images: &'a ClassImages,
         samples: &'a [Sample],
     ) -> Self {
@@ -179,7 +214,7 @@ impl<'a> Shown<'a> {
         {
             bar.set_style(style);
         }
-        Shown { study, train, images, samples, bar, started: Instant::now() }
+        Shown { study, train, references, images, samples, bar, started: Instant::now() }
     }
 
     /// Image AUROC and, where there are masks, pixel AUROC on the test set.
@@ -190,7 +225,7 @@ impl<'a> Shown<'a> {
         let earlier = fs::read(&state).ok();
         let bytes = fs::read(file).map_err(|error| failed(error.to_string()))?;
         write_whole(&state, &bytes)?;
-        let cell = self.study.cell(&self.study.cells(None, None)[0], Kept::default());
+        let cell = self.study.cell(self.references, Kept::default());
         let found = measure_class(&cell, self.images.clone(), self.samples, &mut Silent);
         if let Some(earlier) = earlier {
             write_whole(&state, &earlier)?;

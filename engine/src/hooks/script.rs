@@ -14,6 +14,8 @@ use super::convert::{to_dynamic, to_json};
 use super::place::{Excerpt, Place, innermost};
 use super::{Limits, Log, MAX_SCRIPT_BYTES};
 use crate::metrics::{ClassMetrics, mean_over_classes};
+use crate::pipeline::check::TOP_KEYS;
+use crate::pipeline::diagnostics::listed;
 use crate::report::spread::aligned;
 
 /// What a script asks to be run. Paths are as the script has them, from where it lies.
@@ -121,17 +123,20 @@ fn register(engine: &mut Engine, folder: &Path, studies: &Arc<dyn Studies>, prin
     let below = folder.clone();
     engine
         .register_type_with_name::<Script>("Pipeline")
-        .register_fn("pipeline", move |path: &str| Script {
-            path: below.join(path),
-            sets: Vec::new(),
+        .register_fn("pipeline", move |path: &str| -> Fallible<Script> {
+            let path = below.join(path);
+            match path.is_file() {
+                true => Ok(Script { path, sets: Vec::new() }),
+                false => Err(format!("there is no file `{}`", path.display()).into()),
+            }
         })
         .register_fn("set", |it: &mut Script, key: &str, value: Dynamic| -> Fallible<()> {
-            it.sets.push((key.to_owned(), as_toml(key, value)?));
+            it.sets.push(set(key, value)?);
             Ok(())
         })
         .register_fn("changed", |it: &mut Script, key: &str, value: Dynamic| -> Fallible<Script> {
             let mut changed = it.clone();
-            changed.sets.push((key.to_owned(), as_toml(key, value)?));
+            changed.sets.push(set(key, value)?);
             Ok(changed)
         });
     let runner = studies.clone();
@@ -237,10 +242,17 @@ fn metric_of(it: &Ran, metric: &str, class: Option<&str>) -> Fallible<FLOAT> {
     }
 }
 
-fn as_toml(key: &str, value: Dynamic) -> Fallible<String> {
-    let json = to_json(value)?;
-    let toml = toml::Value::try_from(json);
-    Ok(toml.map_err(|error| format!("`{key}` cannot take this value: {error}"))?.to_string())
+/// A key and its value as `--set` takes them. Whether the rest of the key is one is seen when the
+/// pipeline is run, since the next line may put right what this one breaks.
+fn set(key: &str, value: Dynamic) -> Fallible<(String, String)> {
+    let first = key.split('.').next().unwrap_or_default();
+    if !TOP_KEYS.contains(&first) {
+        let known = listed(TOP_KEYS);
+        return Err(format!("a pipeline has no key `{first}`; its keys are {known}").into());
+    }
+    let toml = toml::Value::try_from(to_json(value)?);
+    let toml = toml.map_err(|error| format!("`{key}` cannot take this value: {error}"))?;
+    Ok((key.to_owned(), toml.to_string()))
 }
 
 fn numbers_of(list: Array) -> Fallible<Vec<FLOAT>> {

@@ -1,8 +1,13 @@
 //! `run_fade.py` of FADE, and of CLIP-LMFA, which has the same options with other defaults.
 //! Source: the command lines of both repositories (arXiv:2409.00556).
 
-use super::options::{self, Known, Options, flag, value, wrong};
+mod write;
+
+use std::collections::BTreeSet;
+
+use super::options::{Known, Options, flag, value, wrong};
 use super::{ImportError, Imported};
+use write::write;
 
 const KNOWN: &[Known] = &[
     value("dataset-name", "mvtec"),
@@ -30,7 +35,10 @@ const KNOWN: &[Known] = &[
     flag("save-segmentation", "false"),
 ];
 
-const LEFT_OUT: &str = "CLIP-LMFA adds a random vector to all tokens; this leaves it out, `clip-lmfa-adaptive.toml` has it";
+const DRAWN: &str = "CLIP-LMFA adds the vector of a network that it draws anew for each image and size, a tenth of it \
+     to all tokens: stage `adaptive`. What it drew cannot be drawn again, so that its numbers cannot be met; \
+     `--set stages.adaptive.mode=surrogate` draws the vector itself, which looks the same and costs nothing, \
+     `--set stages.adaptive.mode=off` leaves it out";
 const MODES: [&str; 4] = ["none", "language", "vision", "both"];
 pub(super) const FEATURES: [&str; 2] = ["clip", "gem"];
 
@@ -45,19 +53,6 @@ const TEXT_MODELS: [(&str, &str); 9] = [
     ("rf", "random-forest"),
     ("xgboost", "gradient-boosting"),
     ("gmm", "gaussian-mixture"),
-];
-
-/// Their data sets, and the layouts.
-const DATASETS: [(&str, &str); 9] = [
-    ("mvtec", "mvtec-ad"),
-    ("visa", "visa"),
-    ("mpdd", "mpdd"),
-    ("btad", "btad"),
-    ("mvtec_3d", "mvtec-3d"),
-    ("Brain", "brain"),
-    ("Liver", "liver"),
-    ("Retina_RESC", "retina-resc"),
-    ("Retina_oct", "retina-oct"),
 ];
 
 /// Which of the two programs is meant.
@@ -98,7 +93,7 @@ pub fn import(system: System, words: &[String]) -> Result<Imported, ImportError>
     let asked = read(system, &options)?;
     let mut notes = Vec::new();
     if system == System::ClipLmfa {
-        notes.push(LEFT_OUT.to_owned());
+        notes.push(DRAWN.to_owned());
     }
     if options.text("pretrained").is_empty() {
         notes
@@ -131,10 +126,18 @@ fn saved(system: System, options: &Options) -> String {
 fn read(system: System, options: &Options) -> Result<Asked, ImportError> {
     let number = |name, wanted| options.parsed::<f64>(name, wanted);
     let sizes = options.text("segmentation-img-sizes");
-    let size = |text: &str| {
-        text.trim()
-            .parse()
-            .map_err(|_| wrong("segmentation-img-sizes", "sizes such as 240,448", sizes))
+    let wanted = "different sizes above 0, such as 240,448";
+    let size = |text: &str| match text.trim().parse() {
+        Ok(size) if size > 0 => Ok(size),
+        _ => Err(wrong("segmentation-img-sizes", wanted, sizes)),
+    };
+    let sizes_read: Vec<u32> = sizes.split(',').map(size).collect::<Result<_, _>>()?;
+    if sizes_read.iter().collect::<BTreeSet<_>>().len() < sizes_read.len() {
+        return Err(wrong("segmentation-img-sizes", wanted, sizes));
+    }
+    let side = |name: &str| match options.parsed(name, "a size in pixels")? {
+        0 => Err(wrong(name, "a size in pixels above 0", "0")),
+        side => Ok(side),
     };
     let model = options.text("text-model-type");
     let names: Vec<&str> = TEXT_MODELS.iter().map(|model| model.0).collect();
@@ -155,9 +158,9 @@ fn read(system: System, options: &Options) -> Result<Asked, ImportError> {
         gain: number("vision-segmentation-multiplier", "a number")?,
         weight: number("vision-segmentation-weight", "a number of 0 to 1")?,
         query_in_bank: options.is_on("use-query-img-in-vision-memory-bank"),
-        classification_size: options.parsed("classification-img-size", "a size in pixels")?,
-        sizes: sizes.split(',').map(size).collect::<Result<_, _>>()?,
-        eval_size: options.parsed("eval-img-size", "a size in pixels")?,
+        classification_size: side("classification-img-size")?,
+        sizes: sizes_read,
+        eval_size: side("eval-img-size")?,
         square: options.is_on("square"),
         text_model: text_model.1,
         shots: options.parsed("shots", "a whole number")?,
@@ -210,191 +213,4 @@ impl Asked {
             _ => Some("verdict"),
         }
     }
-}
-
-fn write(
-    system: System,
-    options: &Options,
-    asked: &Asked,
-    hooks: Option<&str>,
-) -> Result<String, ImportError> {
-    let (map, score) = (asked.map_stage(), asked.score_stage(system));
-    let needed = needed(map, score);
-    let mut text = String::from("loupe = 1\n");
-    if let Some(hooks) = hooks {
-        text += &format!("hooks = {}\n", options::quoted(hooks));
-    }
-    text += &data(system, options, asked)?;
-    let mut sizes = asked.sizes.clone();
-    if needed.contains(&"says") && !sizes.contains(&asked.classification_size) {
-        sizes.insert(0, asked.classification_size);
-    }
-    let prepare = if asked.square { "square" } else { "shorter-side" };
-    text += &format!(
-        "[stages]\nimage    = {{ prepare = \"{prepare}\", sizes = {sizes:?}, filter = \"pillow-bicubic\", \
-         normalize = \"clip\" }}\n"
-    );
-    text += &encoder(options, asked);
-    let labels = match sizes == asked.sizes {
-        true => String::new(),
-        false => format!("@{:?}", asked.sizes),
-    };
-    if needed.contains(&"says") {
-        text += &says(asked);
-    }
-    if needed.contains(&"language") {
-        text += &language(system, asked, &labels);
-    }
-    if needed.contains(&"vision") {
-        text += &vision(asked, &labels);
-    }
-    if map == Some("both") {
-        // As decimals: 1 - 0.85 is 0.15000000000000002 in binary.
-        let rest = ((1.0 - asked.weight) * 1e12).round() / 1e12;
-        text += &format!(
-            "both     = {{ fusion = \"weighted\", parts = [\"language\", \"vision\"], weights = [{rest:?}, {:?}] }}\n",
-            asked.weight
-        );
-    }
-    text += &verdict(score);
-    text += "[output]\n";
-    if let Some(map) = map {
-        text += &format!("anomaly_map   = \"{map}\"\n");
-    }
-    // The vision score is clipped to 0..=1, which takes a stage of its own.
-    if let Some(score) = score.map(|score| if score == "peak" { "verdict" } else { score }) {
-        text += &format!("anomaly_score = \"{score}\"\n");
-    }
-    text += &format!("[protocol]\nuse = [\"fade-{}-u8\", \"native\"]\n", asked.eval_size);
-    Ok(text)
-}
-
-fn data(system: System, options: &Options, asked: &Asked) -> Result<String, ImportError> {
-    // CLIP-LMFA draws its shots after a training run has used up random numbers.
-    let select = if system == System::Fade { "torch" } else { "torch-lmfa" };
-    let dataset = options.text("dataset-name");
-    let layout = DATASETS.iter().find(|known| known.0 == dataset).ok_or_else(|| {
-        let names: Vec<&str> = DATASETS.iter().map(|known| known.0).collect();
-        wrong("dataset-name", &format!("one of {}", names.join(", ")), dataset)
-    })?;
-    let source = match options.text("dataset-source") {
-        "" => "${LOUPE_DATA}",
-        source => source,
-    };
-    Ok(format!(
-        "[data]\ndataset    = {}\nroot       = {}\nreferences = {{ shots = {}, seed = {}, select = \"{select}\" }}\n",
-        options::quoted(layout.1),
-        options::quoted(source),
-        asked.shots,
-        asked.seed
-    ))
-}
-
-fn says(asked: &Asked) -> String {
-    let value = match asked.language_classification {
-        "gem" => "gem_image_embedding",
-        _ => "image_embedding",
-    };
-    format!(
-        "named    = {{ prompts = \"ensemble\", sets = [\"winclip\"], subject = \"class\", \
-         wrap = \"a photo of a {{}}.\", embed_with = \"clip\" }}\n\
-         says     = {{ scorer = \"language\", query = \"clip.{value}@{}\", text = \"named\", model = \"{}\", \
-         scale = 100.0 }}\n",
-        asked.classification_size, asked.text_model
-    )
-}
-
-fn language(system: System, asked: &Asked, labels: &str) -> String {
-    let value = tokens(asked.language_segmentation);
-    format!(
-        "{}\
-         tells    = {{ scorer = \"language\", query = \"clip.{value}{labels}\", text = \"generic\", \
-         model = \"{}\", scale = 100.0 }}\n\
-         language = {{ fusion = \"resolution-mean\", parts = \"tells\", interpolation = \"opencv-bilinear\" }}\n",
-        segmentation_prompts(system),
-        asked.text_model
-    )
-}
-
-fn vision(asked: &Asked, labels: &str) -> String {
-    let value = tokens(asked.vision);
-    let bank = if asked.query_in_bank { ", self_reference = true, k = 2" } else { "" };
-    format!(
-        "differs  = {{ scorer = \"nearest\", query = \"clip.{value}{labels}\", rows = \"clip.{value}{labels}\", \
-         fit_on = \"references\", distance = \"half-cosine\"{bank} }}\n\
-         vision   = {{ fusion = \"resolution-mean\", parts = \"differs\", interpolation = \"opencv-bilinear\", \
-         gain = {:?} }}\n",
-        asked.gain
-    )
-}
-
-/// The image's score, clipped as the original clips it.
-fn verdict(score: Option<&str>) -> String {
-    const PEAK: &str = "peak     = { pool = \"max\", of = \"vision\" }\n";
-    let of = |parts: &str, weights: &str| {
-        format!(
-            "{PEAK}verdict  = {{ fusion = \"weighted\", parts = [{parts}], weights = [{weights}], clamp = [0.0, 1.0] }}\n"
-        )
-    };
-    match score {
-        Some("verdict") => of("\"says\", \"peak\"", "0.5, 0.5"),
-        Some("peak") => of("\"peak\"", "1.0"),
-        _ => String::new(),
-    }
-}
-
-fn encoder(options: &Options, asked: &Asked) -> String {
-    let uses_gem = (asked.segmentation != "none"
-        && asked.segmentation != "vision"
-        && asked.language_segmentation == "gem")
-        || (asked.needs_vision() && asked.vision == "gem")
-        || (asked.classification != "none" && asked.language_classification == "gem");
-    let encoder = if uses_gem { "gem" } else { "clip" };
-    let weights = match options.text("pretrained") {
-        "" => "random",
-        weights => weights,
-    };
-    format!(
-        "clip     = {{ encoder = \"{encoder}\", image = \"image\", model = {}, weights = {} }}\n",
-        options::quoted(&options.text("model-name").replace('/', "-")),
-        options::quoted(weights)
-    )
-}
-
-/// The sentence files lie in a copy of the repository.
-fn segmentation_prompts(system: System) -> String {
-    let variable = match system {
-        System::Fade => "LOUPE_FADE",
-        System::ClipLmfa => "LOUPE_CLIP_LMFA",
-    };
-    let mut text = String::from(
-        "generic  = { prompts = \"ensemble\", subject = \"object\", wrap = \"a photo of a {}.\", embed_with = \"clip\", files = [\n    ",
-    );
-    let names = ["winclip_prompt".to_owned()]
-        .into_iter()
-        .chain((1..=5).map(|i| format!("chatgpt3.5_prompt{i}")));
-    let files: Vec<String> =
-        names.map(|name| format!("\"${{{variable}}}/prompts/{name}.json\"")).collect();
-    text += &files.join(",\n    ");
-    text += ",\n] }\n";
-    text
-}
-
-/// Stages that an output stands on.
-fn needed(map: Option<&str>, score: Option<&str>) -> Vec<&'static str> {
-    let mut stages = Vec::new();
-    if matches!(map, Some("language" | "both")) {
-        stages.push("language");
-    }
-    if matches!(map, Some("vision" | "both")) || matches!(score, Some("peak" | "verdict")) {
-        stages.push("vision");
-    }
-    if matches!(score, Some("says" | "verdict")) {
-        stages.push("says");
-    }
-    stages
-}
-
-fn tokens(feature: &str) -> &'static str {
-    if feature == "gem" { "gem_patch_embeddings" } else { "patch_embeddings" }
 }

@@ -109,6 +109,8 @@ fn unknown(system: &'static str, known: &[Known], name: &str) -> ImportError {
     let option = format!("--{name}");
     let close = names.iter().map(|name| (strsim::damerau_levenshtein(name, &option), name)).min();
     let hint = match close {
+        // What both READMEs call it.
+        _ if name == "dataset-path" => "; it is called `--dataset-source`".to_owned(),
         Some((distance, name)) if distance <= 3 => format!("; did you mean `{name}`?"),
         _ => String::new(),
     };

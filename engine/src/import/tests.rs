@@ -86,11 +86,58 @@ fn normalising_is_a_hook() {
 }
 
 #[test]
-fn clip_lmfa_has_defaults_of_its_own_and_says_what_is_left_out() {
+fn clip_lmfa_has_defaults_of_its_own() {
     let made = import(System::ClipLmfa, &["--dataset-name".to_owned(), "btad".to_owned()]).unwrap();
     assert!(made.pipeline.contains("seed = 111") && made.pipeline.contains("\"btad\""));
-    assert!(made.notes[0].contains("random vector"));
     assert_eq!(made.run[2..], ["--save", "fade-tables,fade-maps,fade-panels"]);
+}
+
+/// Its fusion is no option: it is always there, on all tokens that are read.
+#[test]
+fn clip_lmfas_fusion_stands_between_encoder_and_scorers() {
+    let lmfa = |line: &str| {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        import(System::ClipLmfa, &words).unwrap()
+    };
+    let made = lmfa("--vision-feature clip --seed 7");
+    let text = &made.pipeline;
+    let adaptive = key(text, "adaptive");
+    for (port, value) in [
+        ("mode", "exact"),
+        ("draw", "image"),
+        ("image", "image"),
+        ("patch_embeddings", "clip.patch_embeddings"),
+        ("image_embedding", "clip.image_embedding"),
+        ("gem_patch_embeddings", "clip.gem_patch_embeddings"),
+    ] {
+        assert_eq!(adaptive[port].as_str(), Some(value), "{text}");
+    }
+    assert_eq!(
+        (adaptive["strength"].as_float(), adaptive["seed"].as_integer()),
+        (Some(0.1), Some(7))
+    );
+    assert_eq!(adaptive.as_table().map(toml::Table::len), Some(9), "{text}");
+    assert_eq!(key(text, "says")["query"].as_str(), Some("adaptive.image_embedding@240"));
+    assert_eq!(key(text, "tells")["query"].as_str(), Some("adaptive.gem_patch_embeddings"));
+    assert_eq!(key(text, "differs")["rows"].as_str(), Some("adaptive.patch_embeddings"));
+    assert!(made.notes[0].contains("--set stages.adaptive.mode=off"), "{:?}", made.notes);
+    let vision = lmfa("--classification-mode none --segmentation-mode vision").pipeline;
+    let adaptive = key(&vision, "adaptive");
+    assert!(adaptive.get("image_embedding").is_none(), "{vision}");
+    assert_eq!(adaptive["gem_patch_embeddings"].as_str(), Some("clip.gem_patch_embeddings"));
+    assert!(!of("").unwrap().pipeline.contains("adaptive"), "FADE has no such fusion");
+}
+
+#[test]
+fn without_a_source_the_data_lie_below_one_folder() {
+    for (line, root) in [
+        ("", "${LOUPE_DATA}/mvtec"),
+        ("--dataset-name visa", "${LOUPE_DATA}/visa"),
+        ("--dataset-source /data/mvtec", "/data/mvtec"),
+    ] {
+        let text = of(line).unwrap().pipeline;
+        assert!(text.contains(&format!("root       = \"{root}\"\n")), "{text}");
+    }
 }
 
 #[test]
@@ -146,6 +193,11 @@ fn every_choice_of_features_names_them() {
 fn what_the_original_refuses_is_refused() {
     let cases = [
         ("--vision-segmentation-wieght 0.5", "did you mean `--vision-segmentation-weight`?"),
+        ("--dataset-path x", "no option `--dataset-path`; it is called `--dataset-source`"),
+        ("--segmentation-img-sizes 240,240", "wants different sizes above 0"),
+        ("--segmentation-img-sizes 0,240", "wants different sizes above 0"),
+        ("--classification-img-size 0", "`--classification-img-size` wants a size in pixels above"),
+        ("--eval-img-size 0", "`--eval-img-size` wants a size in pixels above 0, got `0`"),
         ("--shots", "`--shots` wants a value"),
         ("--square=yes", "is a flag and takes no value"),
         ("--shots two", "`--shots` wants a whole number, got `two`"),

@@ -71,9 +71,10 @@ pub fn setting(stages: &[Stage], drafts: &[Draft], train: Option<&Train>) -> Set
         .any(|stage| drafts.iter().any(|draft| draft.name == stage.name && !draft.batch_invariant));
     let base = if batched { Setting::Batched } else { Setting::Inductive };
     // What was trained has seen anomalous references; the best epoch on the test set is an oracle's.
-    let base = match train.map(|train| train.keep) {
-        Some(Keep::BestTest) => Setting::Oracle,
-        Some(Keep::Last) => base.max(Setting::FewShotWithAnomalies),
+    let base = match train {
+        Some(Train { keep: Keep::BestTest, .. }) => Setting::Oracle,
+        Some(train) if !train.auxiliary.is_empty() => base.max(Setting::AuxiliaryTrained),
+        Some(_) => base.max(Setting::FewShotWithAnomalies),
         None => base,
     };
     stages.iter().map(of_fit).fold(base, Setting::max)

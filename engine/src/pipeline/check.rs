@@ -72,9 +72,11 @@ fn checked(
     let loaded = load(path, text, &options.sets, options.env, &mut report);
     let mut pipeline = None;
     if let Some(loaded) = loaded {
+        let n_before = report.list.len();
         let mut checker = Checker { options, catalog, loaded: &loaded, report: &mut report };
         let found = checker.pipeline();
         pipeline = found.filter(|_| !report.has_errors());
+        report.drop_echoes(n_before);
     }
     report.settle();
     if let Some(pipeline) = &mut pipeline {

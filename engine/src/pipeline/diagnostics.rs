@@ -89,6 +89,8 @@ pub struct Source {
 pub struct Report {
     pub sources: Vec<Source>,
     pub list: Vec<Diagnostic>,
+    /// Texts that lack a variable: that they name no file as they are is no second mistake.
+    pub unset: Vec<At>,
 }
 
 impl Report {
@@ -102,6 +104,16 @@ impl Report {
 
     pub fn count(&self, severity: Severity) -> usize {
         self.list.iter().filter(|found| found.severity == severity).count()
+    }
+
+    /// Leaves out what follows, from the `n_before`-th diagnostic on, from a variable that is not set.
+    pub fn drop_echoes(&mut self, n_before: usize) {
+        let Report { list, unset, .. } = self;
+        let mut nth = 0;
+        list.retain(|found| {
+            nth += 1;
+            nth <= n_before || !found.at.is_some_and(|at| unset.contains(&at))
+        });
     }
 
     /// By place, each once. The first source is the file that was asked for.
@@ -129,6 +141,26 @@ impl Report {
             text.push_str("\n\n");
         }
         text.push_str(&self.summary());
+        text
+    }
+
+    /// The first error on one line, with its place, and how many more there are; empty if there is
+    /// none.
+    pub fn in_short(&self) -> String {
+        let mut errors = self.list.iter().filter(|found| found.severity == Severity::Error);
+        let Some(first) = errors.next() else { return String::new() };
+        let mut text = match first.at.map(|at| self.place(at)) {
+            Some(place) if !place.is_empty() => format!("{place}: {}", first.message),
+            _ => first.message.clone(),
+        };
+        if !first.label.is_empty() {
+            text.push_str(&format!(" ({})", first.label));
+        }
+        match errors.count() {
+            0 => {}
+            1 => text.push_str("; and 1 more mistake"),
+            n => text.push_str(&format!("; and {n} more mistakes")),
+        }
         text
     }
 

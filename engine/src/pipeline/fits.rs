@@ -1,8 +1,7 @@
 //! Whether values fit ports: kind, element type, scope, shape, and what a fit sees.
 
-use super::diagnostics::Diagnostic;
-use super::model::FitOn;
-use super::model::ValueRef;
+use super::diagnostics::{Diagnostic, listed};
+use super::model::{FitOn, PAINTED_MASK, ValueRef};
 use super::ports::{Fed, takes};
 use super::shapes::{Bindings, Dim, Misfit, shown, shown_pattern};
 use super::stages::Draft;
@@ -133,6 +132,41 @@ pub fn source(draft: &Draft, fed: &[Fed<'_>]) -> Result<Option<FitOn>, Diagnosti
         (None, None) if fitted.is_empty() => Ok(None),
         (None, None) => Ok(Some(FitOn::Inputs)),
     }
+}
+
+/// A component that has learned nothing, as its fact `learns` says, without all that it would
+/// learn from; and a fit that is shown where defects are painted, where none is.
+pub fn learns(draft: &Draft, fed: &[Fed<'_>], drafts: &[Draft]) -> Option<Diagnostic> {
+    let fits = || fed.iter().filter(|fed| fed.port.verb == Verb::Fit);
+    let learns = &draft.facts.all["learns"];
+    let from: Vec<&str> =
+        learns["from"].as_array().into_iter().flatten().filter_map(|name| name.as_str()).collect();
+    let lacks = |name: &&str| !fits().any(|fed| fed.port.name == *name);
+    let lacking: Vec<&str> = from.iter().copied().filter(lacks).collect();
+    if !lacking.is_empty() {
+        let message = format!(
+            "{} has learned nothing, and nothing to learn from is wired to {}",
+            draft.called(),
+            listed(lacking)
+        );
+        let hint = format!(
+            "{}; or let it learn: wire {}, with `fit_on = \"references\"` and `augment = {{ defects \
+             = 16 }}`",
+            learns["instead"].as_str().unwrap_or("give it what was learned"),
+            listed(from)
+        );
+        return Some(Diagnostic::error(draft.kind_at, message).hint(hint));
+    }
+    let is_painted = |got: &&Got| {
+        drafts.get(got.value.stage).is_some_and(|stage| stage.component == PAINTED_MASK)
+    };
+    let mask = fits().flat_map(|fed| &fed.values).find(is_painted)?;
+    if draft.augment.is_some() || draft.fit_on.is_none() {
+        return None;
+    }
+    let message = format!("{} fits on `{}`, but nothing is painted", draft.called(), mask.text);
+    let hint = "add `augment = { defects = 16 }`: without it such a mask is 0 everywhere";
+    Some(Diagnostic::error(mask.at, message).hint(hint))
 }
 
 /// Matches every value against its port's pattern. `alternatives` are the outputs beside a value,

@@ -47,15 +47,25 @@ pub struct Data {
     pub references: References,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct References {
     pub shots: usize,
-    /// Anomalous reference images, with their masks.
+    /// Anomalous reference images of each kind, with their masks.
     pub anomalous: usize,
+    /// `anomalous = "shots"`: as many as normal ones, whatever their number.
+    pub paired: bool,
     pub seed: u64,
     /// `seeded`, `first`, `torch`, `torch-lmfa` or `manifest`.
     pub select: String,
     pub manifest: Option<PathBuf>,
+}
+
+impl References {
+    /// The same with other shots and another seed.
+    pub fn with(&self, shots: usize, seed: u64) -> References {
+        let anomalous = if self.paired { shots } else { self.anomalous };
+        References { shots, anomalous, seed, ..self.clone() }
+    }
 }
 
 /// One stage: a component applied to named values.
@@ -238,6 +248,8 @@ pub struct Train {
     /// The prompts stage whose embeddings the tokens are compared with.
     pub text: usize,
     pub augment: Option<Augment>,
+    /// Other data sets whose test images are learned from, beside the references.
+    pub auxiliary: Vec<Data>,
     /// Losses of each head's tokens.
     pub losses: Vec<HeadLosses>,
     pub optimizer: Adam,

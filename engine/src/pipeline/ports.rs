@@ -90,6 +90,7 @@ impl<'a> Typer<'a> {
             return None;
         }
         self.found.extend(fits::scopes(draft, fed));
+        self.found.extend(fits::learns(draft, fed, self.drafts));
         match fits::source(draft, fed) {
             Ok(fit_on) => typed.fit_on = fit_on,
             Err(found) => self.found.push(found),

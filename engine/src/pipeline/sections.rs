@@ -41,8 +41,9 @@ pub fn data() -> Json {
                         "description": "How they are chosen."},
                     "manifest": {"type": "string",
                         "description": "File that lists them, for select = \"manifest\"."},
-                    "anomalous": {"type": "integer", "minimum": 0, "default": 0,
-                        "description": "Number of anomalous reference images."}
+                    "anomalous": {"default": 0, "anyOf": [
+                        {"type": "integer", "minimum": 0}, {"type": "string", "enum": ["shots"]}],
+                        "description": "Number of anomalous reference images of each kind, or `shots`."}
                 }
             }
         }
@@ -217,6 +218,7 @@ pub fn typed_data(config: &Map<String, Json>, path: &dyn Fn(&str, &str) -> PathB
     let references = config.get("references").and_then(Json::as_object).unwrap_or(&empty);
     let number = |key: &str| references.get(key).and_then(Json::as_u64).unwrap_or_default();
     let classes = config.get("classes").and_then(Json::as_array);
+    let paired = references.get("anomalous").and_then(Json::as_str) == Some("shots");
     Data {
         dataset: text(config, "dataset"),
         root: path("data.root", &text(config, "root")),
@@ -225,7 +227,8 @@ pub fn typed_data(config: &Map<String, Json>, path: &dyn Fn(&str, &str) -> PathB
         mask_above: config.get("mask_above").and_then(Json::as_u64).map(|grey| grey as u8),
         references: References {
             shots: number("shots") as usize,
-            anomalous: number("anomalous") as usize,
+            anomalous: number(if paired { "shots" } else { "anomalous" }) as usize,
+            paired,
             seed: number("seed"),
             select: text(references, "select"),
             manifest: references

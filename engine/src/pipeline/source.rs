@@ -51,6 +51,23 @@ pub fn load(
     Some(Loaded { root, ..loaded })
 }
 
+/// Shots and seed as a pipeline says them, whatever else is wrong with it; 0 for what it does not
+/// say.
+pub fn shots_and_seed(path: &Path, sets: &[(String, String)]) -> (usize, u64) {
+    let env = |_: &str| Some(String::new());
+    let loaded = load(path, None, sets, &env, &mut Report::default());
+    let below = |node: Option<&Node>, key: &str| -> Option<Node> {
+        Some(node?.as_table()?.get(key)?.node.clone())
+    };
+    let data = loaded.and_then(|loaded| Some(loaded.root.get("data")?.node.clone()));
+    let references = below(data.as_ref(), "references");
+    let number = |key: &str| match below(references.as_ref(), key).map(|node| node.value) {
+        Some(Value::Integer(number)) => u64::try_from(number).unwrap_or(0),
+        _ => 0,
+    };
+    (number("shots") as usize, number("seed"))
+}
+
 struct Loader<'a> {
     env: Env<'a>,
     report: &'a mut Report,
@@ -88,7 +105,11 @@ impl Loader<'_> {
             return Some(table);
         };
         let mut extends = table.entries.remove(place).node;
+        let n_before = self.report.list.len();
         interpolate(&mut extends, self.env, self.report);
+        if self.report.list.len() > n_before {
+            return None;
+        }
         let Some(base) = extends.as_str() else {
             let message = "`extends` wants the path of one pipeline file";
             self.report.push(Diagnostic::error(extends.at, message).label(extends.describe()));
@@ -238,10 +259,11 @@ fn put(
 
 /// Replaces each `${NAME}`; `$${` stays a plain `${`.
 fn interpolate(node: &mut Node, env: Env<'_>, report: &mut Report) {
-    let Report { sources, list } = report;
+    let Report { sources, list, unset: texts } = report;
     node.strings_mut(&mut |at, text| {
         if text.contains("${") {
             let (replaced, missing) = expand(text, env);
+            texts.extend((!missing.is_empty()).then_some(at));
             list.extend(missing.iter().map(|name| unset(name, at, sources)));
             *text = replaced;
         }

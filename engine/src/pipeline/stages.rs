@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use super::diagnostics::{Diagnostic, listed, nearest};
+use super::diagnostics::{Diagnostic, Severity, listed, nearest};
 pub use super::draft::{Draft, Wire};
 use super::files::{AbsentFile, Names};
+use super::fill;
 use super::model::{Augment, FitOn};
 use super::reference::parse_ref;
 use super::schema::Walk;
@@ -54,7 +55,7 @@ impl Reader<'_> {
                 self.found.push(found);
             }
         }
-        let is_error = |found: &Diagnostic| found.severity == super::diagnostics::Severity::Error;
+        let is_error = |found: &Diagnostic| found.severity == Severity::Error;
         draft.broken = self.found.iter().skip(before).any(is_error);
         draft
     }
@@ -101,13 +102,16 @@ impl Reader<'_> {
             // What a seed draws is what training begins with, and has the sizes of what it ends with.
             config.entry("seed").or_insert(self.seed.into());
         }
-        let failed = !walk.found.is_empty() || !walk.absent.is_empty();
+        let is_error = |found: &Diagnostic| found.severity == Severity::Error;
+        let failed = walk.found.iter().any(is_error) || !walk.absent.is_empty();
+        // Weights of a known name that are not here yet: a component may know its sizes without them.
+        let lacks = !walk.found.is_empty();
         self.found.append(&mut walk.found);
         draft.files = walk.files;
         draft.config = config;
         self.absent(draft, walk.absent);
         if let (Some(kind), false) = (draft.plugin_kind(), failed) {
-            self.facts(draft, kind);
+            self.facts(draft, kind, lacks);
         }
     }
 
@@ -190,10 +194,11 @@ impl Reader<'_> {
         found
     }
 
-    fn facts(&mut self, draft: &mut Draft, kind: Kind) {
+    fn facts(&mut self, draft: &mut Draft, kind: Kind, lacks: bool) {
         let config = Json::Object(draft.config.clone());
         match self.catalog.facts(kind, &draft.component, &config) {
             Ok(facts) => draft.facts = facts,
+            Err(_) if lacks => {}
             Err(why) => {
                 let message =
                     format!("{} is refused by {kind} `{}`", draft.called(), draft.component);
@@ -205,18 +210,28 @@ impl Reader<'_> {
     /// A prompt cache that is absent can be made; any other file is a mistake.
     fn absent(&mut self, draft: &Draft, absent: Vec<AbsentFile>) {
         let config = Json::Object(draft.config.clone());
-        let filled = match draft.plugin_kind() {
+        let caches = match draft.plugin_kind() {
             Some(kind) if !absent.is_empty() => {
-                self.catalog.filled(kind, &draft.component, &config)
+                self.catalog.caches(kind, &draft.component, &config)
             }
             _ => Vec::new(),
         };
         for AbsentFile { file, found } in absent {
-            match filled.contains(&file) {
-                true if self.fills => {}
-                true => self.found.push(found.hint(format!("make it with `{}`", self.fill))),
-                false => self.found.push(found),
-            }
+            let hint = match caches.iter().find(|cache| cache.path == file) {
+                Some(_) if self.fills => continue,
+                Some(cache) if cache.by_hand => format!(
+                    "sentences without a `model` are written by hand: `loupe prompts import FILE \
+                     --into {} --class NAME`; with a `model`, `{}` asks it",
+                    fill::word(&file),
+                    self.fill
+                ),
+                Some(_) => format!("make it with `{}`", self.fill),
+                None => {
+                    self.found.push(found);
+                    continue;
+                }
+            };
+            self.found.push(found.hint(hint));
         }
     }
 

@@ -6,6 +6,7 @@ use super::check::Checker;
 use super::diagnostics::{Diagnostic, listed};
 use super::draft::Draft;
 use super::model::{Adam, HeadLosses, Keep, Loss, Train};
+use super::sections;
 use super::stages::{AUGMENTS, augment};
 use super::tree::At;
 
@@ -26,6 +27,8 @@ pub fn schema() -> Json {
                 "description": "The prompts stage whose embeddings its tokens are compared with."},
             "augment": {"description": "What each reference becomes: \"mvfa-11\", or nothing.",
                 "anyOf": [{"type": "string"}, {"type": "object"}]},
+            "auxiliary": {"type": "array", "default": [], "items": auxiliary(),
+                "description": "Other data sets whose test images are learned from."},
             "loss": {"type": "object", "description": "Losses of each head's tokens.",
                 "additionalProperties": {"anyOf": [
                     {"type": "string", "enum": names},
@@ -47,6 +50,15 @@ pub fn schema() -> Json {
                 "description": "The epoch that is kept; `best-test` makes the run an oracle's."}
         }
     })
+}
+
+/// One of `auxiliary`: `[data]` without references.
+fn auxiliary() -> Json {
+    let mut data = sections::data();
+    if let Some(keys) = data.get_mut("properties").and_then(Json::as_object_mut) {
+        keys.remove("references");
+    }
+    data
 }
 
 /// The section with the stages it names, as indices into the drafts.
@@ -86,7 +98,13 @@ impl Checker<'_> {
             },
             None => None,
         };
-        let train = Train { augment, losses, ..typed(&section) };
+        let sets = section.get("auxiliary").and_then(Json::as_array);
+        let set = |set: &Json| {
+            let path = |_: &str, text: &str| self.path("train.auxiliary", text);
+            Some(sections::typed_data(set.as_object()?, &path))
+        };
+        let auxiliary = sets.into_iter().flatten().filter_map(set).collect();
+        let train = Train { augment, auxiliary, losses, ..typed(&section) };
         Some((section, Found { stage: (learns, at), text: words, train }))
     }
 
@@ -183,6 +201,7 @@ fn typed(section: &Map<String, Json>) -> Train {
         stage: 0,
         text: 0,
         augment: None,
+        auxiliary: Vec::new(),
         losses: Vec::new(),
         optimizer: Adam {
             lr: number(optimizer, "lr").unwrap_or_default(),

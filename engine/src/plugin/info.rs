@@ -134,6 +134,14 @@ pub struct Facts {
     pub all: Value,
 }
 
+/// A prompt cache in a config.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedCache {
+    pub path: String,
+    /// People write it: no model is asked for what it lacks.
+    pub by_hand: bool,
+}
+
 /// The components at hand. The loader is one; tests make their own.
 pub trait Catalog {
     fn component(&self, kind: Kind, name: &str) -> Option<&ComponentInfo>;
@@ -142,8 +150,8 @@ pub trait Catalog {
     /// Facts about a config that passed the schema.
     /// Errors: the component's own message.
     fn facts(&self, kind: Kind, name: &str, config: &Value) -> Result<Facts, String>;
-    /// Paths of prompt caches in a config that `loupe prompts generate` fills.
-    fn filled(&self, _kind: Kind, _name: &str, _config: &Value) -> Vec<String> {
+    /// The prompt caches that a config names.
+    fn caches(&self, _kind: Kind, _name: &str, _config: &Value) -> Vec<NamedCache> {
         Vec::new()
     }
     /// Why a component of this kind and name could not be loaded, if a file that was refused held it or might.

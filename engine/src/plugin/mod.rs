@@ -38,7 +38,7 @@ pub use error::{LoadError, Place, PluginError};
 pub use find::{Found, PATH_VARIABLE, find, find_named};
 pub use fit::Fit;
 pub use host::{HostServices, Level, Log, Progress, StageHost};
-use info::{Catalog, ComponentInfo, Facts, Kind};
+use info::{Catalog, ComponentInfo, Facts, Kind, NamedCache};
 pub use probe::{PROBE_COMMAND, Prober, default_memory_dir, probe_main};
 pub use taps::{Session, Steps};
 pub use train::Tape;
@@ -220,7 +220,7 @@ impl Catalog for Loader {
         })
     }
 
-    fn filled(&self, kind: Kind, name: &str, config: &Json) -> Vec<String> {
+    fn caches(&self, kind: Kind, name: &str, config: &Json) -> Vec<NamedCache> {
         tool::caches(self, kind, name, config)
     }
 

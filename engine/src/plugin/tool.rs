@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::Loader;
 use super::call::{absent, collector, place, settle};
 use super::error::PluginError;
-use super::info::Kind;
+use super::info::{Kind, NamedCache};
 use super::raw::{empty_error, lend_str};
 use super::sink::Collector;
 
@@ -34,14 +34,18 @@ impl Loader {
     }
 }
 
-/// Paths of the prompt caches that a config names; none for a component without a tool, or where
-/// the config does not tell.
-pub(super) fn caches(loader: &Loader, kind: Kind, name: &str, config: &Json) -> Vec<String> {
+/// Prompt caches that a config names; none for a component without a tool, or where the config does
+/// not tell.
+pub(super) fn caches(loader: &Loader, kind: Kind, name: &str, config: &Json) -> Vec<NamedCache> {
     let question = json!({"do": "caches", "component": name, "config": config});
     if !loader.has_tool(kind, name) {
         return Vec::new();
     }
     let answer = loader.ask(kind, name, &question).unwrap_or_default();
-    let caches = answer["caches"].as_array().into_iter().flatten();
-    caches.filter_map(Json::as_str).map(str::to_owned).collect()
+    let list = |key: &str| -> Vec<&str> {
+        answer[key].as_array().into_iter().flatten().filter_map(Json::as_str).collect()
+    };
+    let by_hand = list("by_hand");
+    let cache = |path: &str| NamedCache { path: path.to_owned(), by_hand: by_hand.contains(&path) };
+    list("caches").into_iter().map(cache).collect()
 }

@@ -29,8 +29,8 @@ pub use engine::{Engine, Options, load_hooks};
 pub use fit::state_file;
 pub use keys::{file_digest, hex, numerics};
 pub use source::{ClassImages, Image, MaskedImage};
-pub use text::sentences;
-pub use training::{Pass, Tokens, Trainee};
+pub use text::{gap, sentences};
+pub use training::{Pass, Start, Tokens, Trainee, Walk};
 
 use crate::cache::CacheError;
 use crate::files::WriteError;

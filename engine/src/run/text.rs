@@ -6,8 +6,9 @@ use super::class::ClassRun;
 use super::{ClassImages, RunError};
 use crate::cache::{Array, Key, KeyBuilder, Stored};
 use crate::pipeline::fill;
+use crate::pipeline::model::Pipeline;
 use crate::plugin::info::Verb;
-use crate::plugin::{Instance, PluginError, Sentence, Tensor, Value};
+use crate::plugin::{Instance, Loader, PluginError, Sentence, Tensor, Value};
 use crate::prompts::{self, Names};
 
 /// Makes the value of a prompts stage. Generating is cheap and done every time; embeddings are stored under a key of the
@@ -39,7 +40,13 @@ fn sentences_key(key: KeyBuilder, sentences: &[Sentence]) -> Key {
 fn generate(run: &ClassRun<'_>, stage: usize) -> Result<Vec<Sentence>, RunError> {
     let instance = run.engine.instance(stage)?;
     let made = sentences(&instance, &run.class.display, &run.class.synonyms);
-    match made.map_err(|error| gap(run, stage, error))? {
+    let run_of = |error| {
+        let ClassImages { name, display, synonyms, .. } = &run.class;
+        let (class, display, synonyms) = (name.clone(), display.clone(), synonyms.clone());
+        let names = Names { class, display, synonyms };
+        gap(run.engine.loader, run.engine.pipeline, stage, &names, error)
+    };
+    match made.map_err(run_of)? {
         Some(sentences) => Ok(sentences),
         None => {
             Err(run.broken(stage, "a prompt generator takes a class and makes text".to_owned()))
@@ -48,16 +55,19 @@ fn generate(run: &ClassRun<'_>, stage: usize) -> Result<Vec<Sentence>, RunError>
 }
 
 /// A refusal because of sentences that were never asked for says how to ask for them.
-fn gap(run: &ClassRun<'_>, stage: usize, error: PluginError) -> RunError {
+pub fn gap(
+    loader: &Loader,
+    pipeline: &Pipeline,
+    stage: usize,
+    names: &Names,
+    error: PluginError,
+) -> RunError {
     let PluginError::Config { message, .. } = &error else { return error.into() };
-    let described = &run.engine.pipeline.stages[stage];
-    let ClassImages { name, display, synonyms, .. } = &run.class;
-    let (class, display, synonyms) = (name.clone(), display.clone(), synonyms.clone());
-    let names = Names { class, display, synonyms };
-    if !prompts::gaps(run.engine.loader, described, &names) {
+    let Some(described) = pipeline.stages.get(stage) else { return error.into() };
+    if !prompts::gaps(loader, described, names) {
         return error.into();
     }
-    let command = format!("{} --class {}", run.engine.pipeline.fill, fill::word(name));
+    let command = format!("{} --class {}", pipeline.fill, fill::word(&names.class));
     RunError::Prompts { stage: described.name.clone(), message: message.clone(), command }
 }
 

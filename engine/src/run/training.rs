@@ -1,14 +1,18 @@
-//! One step of training, up to the losses: a reference walks forward through the encoder's taps and the
+//! One step of training, up to the losses: an image walks forward through the encoder's taps and the
 //! fusion that learns, and the cotangents of its tokens walk back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::RunError;
 use super::class::ClassRun;
 use super::compute::{stream_port, stream_value};
 use super::source::Image;
 use crate::cache::{Key, KeyBuilder};
-use crate::pipeline::model::{Label, Taps};
+use crate::pipeline::TOKENS;
+use crate::pipeline::model::Label;
 use crate::plugin::info::ComponentInfo;
-use crate::plugin::{Session, State, Steps, Tape, Tensor, Value};
+use crate::plugin::{Instance, Session, State, Steps, Tape, Tensor, Value};
 
 /// The tokens of one head at one tap, or their cotangent.
 #[derive(Clone, Debug)]
@@ -18,97 +22,103 @@ pub struct Tokens {
     pub tensor: Tensor,
 }
 
-/// A forward pass that can go back.
-pub struct Pass<'e> {
-    info: &'e ComponentInfo,
-    session: Session,
-    tapes: Vec<Tape>,
+/// An encoder and the fusion that learns between its taps.
+pub struct Walk {
+    encoder: Arc<Instance>,
+    fusion: Arc<Instance>,
     taps: Vec<u32>,
     size: Option<u32>,
+    /// Ports of the tokens that losses read.
+    wanted: Vec<u32>,
+    /// Where the fusion reads the stream, and where it puts the next.
+    stream: (u32, Option<u32>),
+}
+
+/// Where a walk begins: the encoder's session, the stream at the first tap, and what the fusion reads
+/// beside the stream.
+pub struct Start {
+    pub session: Session,
+    pub stream: Tensor,
+    pub rest: Vec<(u32, Value)>,
+}
+
+/// A forward pass that can go back.
+pub struct Pass<'w> {
+    walk: &'w Walk,
+    session: Session,
+    tapes: Vec<Tape>,
     /// By tap.
     pub tokens: Vec<Vec<Tokens>>,
 }
 
-/// What all passes of a class share.
-pub struct Trainee<'r, 'e> {
-    run: &'r mut ClassRun<'e>,
-    stage: usize,
-    taps: Taps,
-    label: Label,
-    info: &'e ComponentInfo,
-    /// Ports of the tokens that losses read.
-    wanted: Vec<u32>,
-    kept: Vec<(Key, Tensor)>,
-    kept_bytes: usize,
-}
-
-impl<'r, 'e> Trainee<'r, 'e> {
-    /// `outputs` name the tokens that losses read. Errors: `Wiring`.
+impl Walk {
+    /// `heads` name the tokens that losses read: `seg` is `seg_tokens`. `size` is the side of the images.
+    /// Errors: `Wiring` for a fusion without a stream.
     pub fn new(
-        run: &'r mut ClassRun<'e>,
-        stage: usize,
-        outputs: &[String],
-    ) -> Result<Self, RunError> {
-        let engine = run.engine;
-        let described = &engine.pipeline.stages[stage];
-        let broken = |message: &str| run.broken(stage, message.to_owned());
-        let taps = described.taps.clone().ok_or_else(|| broken("it stands on no taps"))?;
-        let label = match engine.wiring[stage].runs.as_slice() {
-            [one] => one.label,
-            runs => {
-                let n = runs.len();
-                return Err(broken(&format!("training wants images of one size, got {n} sizes")));
-            }
-        };
-        let info = engine.info(stage)?;
-        let ports = info.ports.iter().filter(|port| port.output && outputs.contains(&port.name));
+        encoder: Arc<Instance>,
+        fusion: Arc<Instance>,
+        taps: &[u32],
+        size: Option<u32>,
+        heads: &[&str],
+    ) -> Result<Walk, RunError> {
+        let info = fusion.info();
+        let is_read = |name: &str| heads.contains(&name.strip_suffix(TOKENS).unwrap_or_default());
+        let ports = info.ports.iter().filter(|port| port.output && is_read(&port.name));
         let wanted = ports.map(|port| port.index).collect();
-        Ok(Trainee { run, stage, taps, label, info, wanted, kept: Vec::new(), kept_bytes: 0 })
-    }
-
-    /// Side of the images in pixels.
-    pub fn size(&self) -> usize {
-        self.label.size.unwrap_or_default() as usize
+        let stream_in = stream_port(info, false).ok_or_else(|| RunError::Wiring {
+            stage: info.name.clone(),
+            message: "it has no port `stream` to read".to_owned(),
+        })?;
+        let stream = (stream_in, stream_port(info, true));
+        let taps = taps.to_vec();
+        Ok(Walk { encoder, fusion, taps, size, wanted, stream })
     }
 
     /// Heads of the fusion: what stands before `_tokens` in its outputs.
-    pub fn heads(&self) -> Vec<&'e str> {
-        let outputs = self.info.ports.iter().filter(|port| port.output);
-        outputs.filter_map(|port| port.name.strip_suffix(crate::pipeline::TOKENS)).collect()
+    pub fn heads(&self) -> Vec<&str> {
+        let outputs = self.fusion.info().ports.iter().filter(|port| port.output);
+        outputs.filter_map(|port| port.name.strip_suffix(TOKENS)).collect()
     }
 
-    /// What training begins with. Errors: those of the fusion and of the encoder.
-    pub fn parameters(&mut self, image: &Image) -> Result<State, RunError> {
-        let fusion = self.run.engine.instance(self.stage)?;
-        let (_, stream) = self.open(image)?;
-        let inputs =
-            self.inputs(image, self.taps.at.first().copied().unwrap_or_default(), &stream)?;
-        Ok(fusion.parameters(&inputs)?)
+    /// The session and the stream at the first tap. What lies before it does not learn: `known` is its
+    /// stream from an earlier pass. Errors: the encoder's.
+    pub fn open(
+        &self,
+        images: &[(u32, Value)],
+        known: Option<Tensor>,
+    ) -> Result<(Session, Tensor), RunError> {
+        let steps = Steps { taps: &self.taps, train: true, wanted: &[] };
+        Ok(match known {
+            Some(stream) => (self.encoder.taps_open_at(steps, images, stream.clone())?, stream),
+            None => self.encoder.taps_open(steps, images)?,
+        })
     }
 
-    /// Walks an image to the last tap. Errors: those of the fusion and of the encoder.
-    pub fn forward(&mut self, image: &Image, parameters: &State) -> Result<Pass<'e>, RunError> {
-        let fusion = self.run.engine.instance(self.stage)?;
-        let (mut session, mut stream) = self.open(image)?;
-        let stream_out = stream_port(self.info, true);
+    /// What training begins with. Errors: the fusion's.
+    pub fn parameters(&self, start: &Start) -> Result<State, RunError> {
+        Ok(self.fusion.parameters(&self.inputs(0, start.rest.clone(), &start.stream))?)
+    }
+
+    /// Walks to the last tap. Errors: those of the fusion and of the encoder.
+    pub fn forward(&self, start: Start, parameters: &State) -> Result<Pass<'_>, RunError> {
+        let Start { mut session, mut stream, rest } = start;
         let (mut tapes, mut tokens) = (Vec::new(), Vec::new());
-        let n_taps = self.taps.at.len();
-        for (idx, tap) in self.taps.at.clone().into_iter().enumerate() {
+        for idx in 0..self.taps.len() {
             if idx > 0 {
                 stream = session.resume(stream)?;
             }
-            let inputs = self.inputs(image, tap, &stream)?;
+            let inputs = self.inputs(idx, rest.clone(), &stream);
             // Behind the last tap the stream flows nowhere.
-            let flows_on = stream_out.filter(|_| idx + 1 < n_taps);
+            let flows_on = self.stream.1.filter(|_| idx + 1 < self.taps.len());
             let wanted: Vec<u32> = self.wanted.iter().copied().chain(flows_on).collect();
-            let (outputs, tape) = fusion.forward(parameters, &inputs, &wanted)?;
+            let (outputs, tape) = self.fusion.forward(parameters, &inputs, &wanted)?;
             let mut of_tap = Vec::new();
             for (port, value) in &outputs.values {
                 for (_, tensor) in value.tensors() {
-                    match Some(*port) == stream_out {
+                    match flows_on == Some(*port) {
                         true => stream = tensor.clone(),
                         false => of_tap.push(Tokens {
-                            output: self.info.ports[*port as usize].name.clone(),
+                            output: self.info().ports[*port as usize].name.clone(),
                             tensor: tensor.clone(),
                         }),
                     }
@@ -117,96 +127,131 @@ impl<'r, 'e> Trainee<'r, 'e> {
             tapes.push(tape);
             tokens.push(of_tap);
         }
-        let (info, taps, size) = (self.info, self.taps.at.clone(), self.label.size);
-        Ok(Pass { info, session, tapes, taps, size, tokens })
+        Ok(Pass { walk: self, session, tapes, tokens })
     }
 
-    /// The stream at the first tap: what lies before it does not learn and is computed once.
-    fn open(&mut self, image: &Image) -> Result<(Session, Tensor), RunError> {
-        let encoder_call = self.run.call(self.taps.encoder, self.label)?;
-        let images = self.run.apart(|run| run.inputs(image, encoder_call))?;
-        let encoder = self.run.engine.instance(self.taps.encoder)?;
-        let steps = Steps { taps: &self.taps.at, train: true, wanted: &[] };
-        let first = self.taps.at.first().copied().unwrap_or_default();
-        let key = KeyBuilder::new("stream")
-            .key("encoder", &self.run.call_key(image, self.taps.encoder, self.label)?)
-            .u64("tap", u64::from(first))
-            .finish();
-        if let Some(stream) = self.known(&key)? {
-            return Ok((encoder.taps_open_at(steps, &images, stream.clone())?, stream));
-        }
-        let (session, stream) = encoder.taps_open(steps, &images)?;
-        let stream = self.keep(image, key, stream)?;
-        Ok((session, stream))
-    }
-
-    fn known(&self, key: &Key) -> Result<Option<Tensor>, RunError> {
-        if let Some((_, stream)) = self.kept.iter().find(|kept| kept.0 == *key) {
-            return Ok(Some(stream.clone()));
-        }
-        self.run.stored(self.taps.encoder, key)
-    }
-
-    /// Keeps a stream in memory, within half of the run's budget, and in the cache.
-    fn keep(&mut self, image: &Image, key: Key, stream: Tensor) -> Result<Tensor, RunError> {
-        let label = Label { tap: self.taps.at.first().copied(), ..self.label };
-        let stream = self.run.store(image, self.taps.encoder, "stream", label, key, stream)?;
-        let bytes = size_of_val(stream.data());
-        if self.kept_bytes + bytes <= (self.run.engine.pipeline.run.memory / 2) as usize {
-            self.kept_bytes += bytes;
-            self.kept.push((key, stream.clone()));
-        }
-        Ok(stream)
+    fn info(&self) -> &ComponentInfo {
+        self.fusion.info()
     }
 
     fn inputs(
-        &mut self,
-        image: &Image,
-        tap: u32,
+        &self,
+        tap_idx: usize,
+        mut rest: Vec<(u32, Value)>,
         stream: &Tensor,
-    ) -> Result<Vec<(u32, Value)>, RunError> {
-        let call = self.run.call(self.stage, self.label)?;
-        let mut inputs = self.run.apart(|run| run.inputs(image, call))?;
-        let Some(port) = stream_port(self.info, false) else {
-            return Err(self.run.broken(self.stage, "it has no port `stream` to read".to_owned()));
-        };
-        let label = Label { tap: Some(tap), ..self.label };
-        inputs.push((port, stream_value(self.info, port, label, stream)));
-        Ok(inputs)
+    ) -> Vec<(u32, Value)> {
+        rest.push((self.stream.0, self.at_tap(self.stream.0, tap_idx, stream)));
+        rest
+    }
+
+    fn at_tap(&self, port: u32, tap_idx: usize, tensor: &Tensor) -> Value {
+        let label = Label { size: self.size, tap: self.taps.get(tap_idx).copied() };
+        stream_value(self.info(), port, label, tensor)
     }
 }
 
 impl Pass<'_> {
     /// Cotangents of the tokens, by tap -> the gradients of the parameters, a state a tap.
     /// Errors: those of the fusion and of the encoder.
-    pub fn backward(mut self, cotangents: Vec<Vec<Tokens>>) -> Result<Vec<State>, RunError> {
-        let (stream_in, stream_out) = (stream_port(self.info, false), stream_port(self.info, true));
+    pub fn backward(self, cotangents: Vec<Vec<Tokens>>) -> Result<Vec<State>, RunError> {
+        let Pass { walk, mut session, tapes, .. } = self;
         let mut gradients = Vec::new();
         let mut of_stream: Option<Tensor> = None;
-        let steps = self.tapes.into_iter().zip(cotangents).enumerate();
-        for (idx, (tape, tokens)) in Vec::from_iter(steps).into_iter().rev() {
-            let label = Label { size: self.size, tap: self.taps.get(idx).copied() };
+        let steps: Vec<_> = tapes.into_iter().zip(cotangents).enumerate().collect();
+        for (idx, (tape, tokens)) in steps.into_iter().rev() {
             let mut inputs = Vec::new();
             for Tokens { output, tensor } in tokens {
-                let port = self.info.ports.iter().find(|port| port.output && port.name == output);
-                inputs.extend(
-                    port.map(|port| {
-                        (port.index, stream_value(self.info, port.index, label, &tensor))
-                    }),
-                );
+                let mut ports = walk.info().ports.iter();
+                let port = ports.find(|port| port.output && port.name == output);
+                inputs.extend(port.map(|port| (port.index, walk.at_tap(port.index, idx, &tensor))));
             }
-            if let (Some(cotangent), Some(port)) = (of_stream.take(), stream_out) {
-                inputs.push((port, stream_value(self.info, port, label, &cotangent)));
+            if let (Some(cotangent), Some(port)) = (of_stream.take(), walk.stream.1) {
+                inputs.push((port, walk.at_tap(port, idx, &cotangent)));
             }
-            let wanted: Vec<u32> = stream_in.into_iter().filter(|_| idx > 0).collect();
+            // Before the first tap nothing learns.
+            let wanted: Vec<u32> = Vec::from_iter((idx > 0).then_some(walk.stream.0));
             let (outputs, state) = tape.backward(&inputs, &wanted)?;
             gradients.push(state);
-            for (_, found) in &outputs.values {
-                if let Some((_, cotangent)) = found.tensors().first() {
-                    of_stream = Some(self.session.backward(idx - 1, (*cotangent).clone())?);
-                }
+            let cotangent = outputs.values.first().map(|value| value.1.tensors());
+            if let Some((_, cotangent)) = cotangent.as_ref().and_then(|found| found.first()) {
+                of_stream = Some(session.backward(idx - 1, (*cotangent).clone())?);
             }
         }
         Ok(gradients)
+    }
+}
+
+/// A walk over the images of a class, whose streams at the first tap are computed once.
+pub struct Trainee<'r, 'e> {
+    run: &'r mut ClassRun<'e>,
+    pub walk: Walk,
+    stage: usize,
+    encoder: usize,
+    label: Label,
+    first_tap: u32,
+    kept: HashMap<Key, Tensor>,
+    kept_bytes: usize,
+}
+
+impl<'r, 'e> Trainee<'r, 'e> {
+    /// Errors: `Wiring`, and those of the components.
+    pub fn new(run: &'r mut ClassRun<'e>, stage: usize, heads: &[&str]) -> Result<Self, RunError> {
+        let engine = run.engine;
+        let broken = |message: String| run.broken(stage, message);
+        let Some(taps) = &engine.pipeline.stages[stage].taps else {
+            return Err(broken("it stands on no taps".to_owned()));
+        };
+        let label = match engine.wiring[stage].runs.as_slice() {
+            [one] => one.label,
+            runs => {
+                let n = runs.len();
+                return Err(broken(format!("training wants images of one size, got {n} sizes")));
+            }
+        };
+        let (encoder, fusion) = (engine.instance(taps.encoder)?, engine.instance(stage)?);
+        let walk = Walk::new(encoder, fusion, &taps.at, label.size, heads)?;
+        let first_tap = taps.at.first().copied().unwrap_or_default();
+        let (kept, kept_bytes) = (HashMap::new(), 0);
+        Ok(Trainee { run, walk, stage, encoder: taps.encoder, label, first_tap, kept, kept_bytes })
+    }
+
+    /// Side of the images in pixels.
+    pub fn size(&self) -> usize {
+        self.label.size.unwrap_or_default() as usize
+    }
+
+    /// Prepares an image and walks it to the first tap. Errors: as the stages before the fusion.
+    pub fn start(&mut self, image: &Image) -> Result<Start, RunError> {
+        let (encoder_call, call) =
+            (self.run.call(self.encoder, self.label)?, self.run.call(self.stage, self.label)?);
+        let (images, rest) = self
+            .run
+            .apart(|run| Ok((run.inputs(image, encoder_call)?, run.inputs(image, call)?)))?;
+        let key = KeyBuilder::new("stream")
+            .key("encoder", &self.run.call_key(image, self.encoder, self.label)?)
+            .u64("tap", u64::from(self.first_tap))
+            .finish();
+        let known = match self.kept.get(&key) {
+            Some(stream) => Some(stream.clone()),
+            None => self.run.stored(self.encoder, &key)?,
+        };
+        let is_new = known.is_none();
+        let (session, mut stream) = self.walk.open(&images, known)?;
+        if is_new {
+            let label = Label { tap: Some(self.first_tap), ..self.label };
+            stream = self.run.store(image, self.encoder, "stream", label, key, stream)?;
+        }
+        self.keep(key, &stream);
+        Ok(Start { session, stream, rest })
+    }
+
+    /// Keeps a stream in memory, within half of the run's budget.
+    fn keep(&mut self, key: Key, stream: &Tensor) {
+        let bytes = size_of_val(stream.data());
+        let budget = (self.run.engine.pipeline.run.memory / 2) as usize;
+        if !self.kept.contains_key(&key) && self.kept_bytes + bytes <= budget {
+            self.kept_bytes += bytes;
+            self.kept.insert(key, stream.clone());
+        }
     }
 }

@@ -72,7 +72,7 @@ impl Position {
 }
 
 /// What must be the same for a training to go on.
-pub fn key(engine: &Engine<'_>, train: &Train, samples: &[Sample]) -> String {
+pub fn key(engine: &Engine<'_>, train: &Train, samples: &[(Sample, usize)]) -> String {
     let pipeline = engine.pipeline;
     let mut hasher = blake3::Hasher::new();
     let mut add = |text: String| {
@@ -86,8 +86,8 @@ pub fn key(engine: &Engine<'_>, train: &Train, samples: &[Sample]) -> String {
             add(format!("{} {:?} {:?}", stage.name, stage.component, stage.config));
         }
     }
-    for sample in samples {
-        add(hex(&sample.image.digest));
+    for (sample, text) in samples {
+        add(format!("{} {text}", hex(&sample.image.digest)));
     }
     hasher.finalize().to_hex()[..16].to_owned()
 }

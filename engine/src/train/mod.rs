@@ -19,8 +19,10 @@ use crate::files::WriteError;
 use crate::image::ImageError;
 use crate::pipeline::TOKENS;
 use crate::pipeline::model::{HeadLosses, Loss, Train};
-use crate::plugin::{Tensor, Value};
-use crate::run::{ClassImages, ClassRun, Engine, RunError, Tokens, Trainee, state_file};
+use crate::plugin::{State, Tensor, Value};
+use crate::run::{
+    ClassImages, ClassRun, Engine, RunError, Start, Tokens, Trainee, Walk, state_file,
+};
 use checkpoint::{Checkpoint, Position};
 
 #[derive(Debug, Error)]
@@ -88,64 +90,109 @@ pub struct TrainOptions {
     pub save_every: usize,
 }
 
+/// What is learned for a class: its own images, and those of other data sets.
+pub struct Lesson {
+    pub images: ClassImages,
+    /// A mask's pixel of `images` is anomalous above this.
+    pub mask_above: u8,
+    pub auxiliary: Vec<(ClassImages, u8)>,
+}
+
 /// Trains the stage that `[train]` names for one class and writes its file. An interrupt writes a
 /// checkpoint and ends with `Cancelled`; the same call goes on from it and ends with the same bytes.
 /// Errors: what a stage, a file or the parameters report.
 pub fn train_class(
     engine: &Engine<'_>,
     train: &Train,
-    images: ClassImages,
-    mask_above: u8,
+    lesson: Lesson,
     options: TrainOptions,
     watch: &mut dyn Watch,
 ) -> Result<Trained, TrainError> {
-    let mut run = ClassRun::new(engine, images)?;
-    let stage = &engine.pipeline.stages[train.stage];
-    let nothing = |why: &str| TrainError::Nothing { why: why.to_owned() };
-    let folder = stage.state.as_deref().ok_or_else(|| nothing("`state` names no folder"))?;
+    let mut run = ClassRun::new(engine, lesson.images)?;
     let class = run.class().clone();
-    let text = text_pair(&mut run, train)?;
-    let outputs: Vec<String> =
-        train.losses.iter().map(|losses| format!("{}{TOKENS}", losses.head)).collect();
-    let mut trainee = Trainee::new(&mut run, train.stage, &outputs)?;
-    let all = samples(&class, train.augment.as_ref(), trainee.size(), mask_above)?;
-    let first = all.first().ok_or_else(|| {
-        nothing("the class has no references; set `shots` and `anomalous` under `references`")
+    let nothing = |why: &str| TrainError::Nothing { why: why.to_owned() };
+    let folder = engine.pipeline.stages[train.stage].state.as_deref();
+    let file = state_file(folder.ok_or_else(|| nothing("`state` names no folder"))?, &class.name);
+    let mut texts = vec![text_pair(&mut run, train)?];
+    for (other, _) in &lesson.auxiliary {
+        texts.push(text_pair(&mut ClassRun::new(engine, other.clone())?, train)?);
+    }
+    let heads: Vec<&str> = train.losses.iter().map(|losses| losses.head.as_str()).collect();
+    let mut trainee = Trainee::new(&mut run, train.stage, &heads)?;
+    let sets = [(class.clone(), lesson.mask_above)].into_iter().chain(lesson.auxiliary);
+    let mut all = Vec::new();
+    for (text, (images, mask_above)) in sets.enumerate() {
+        let found = samples(&images, train.augment.as_ref(), trainee.size(), mask_above)?;
+        all.extend(found.into_iter().map(|sample| (sample, text)));
+    }
+    let (first, _) = all.first().ok_or_else(|| {
+        nothing(
+            "the class has no references and there is no other data set; set `shots` and \
+             `anomalous` under `references`, or `auxiliary` under [train]",
+        )
     })?;
-    let mut learned = Learned::new(trainee.parameters(&first.image)?)?;
-    let file = state_file(folder, &class.name);
-    let key = checkpoint::key(engine, train, &all);
-    let mut at = Position::default();
-    let side = Checkpoint::new(&file, &class.name, key);
-    let resumed = !options.fresh && side.load(&mut learned, &mut at)?;
-    let resumed_at = resumed.then_some((at.epochs.len() + 1, at.step));
+    let start = trainee.start(&first.image)?;
+    let learned = Learned::new(trainee.walk.parameters(&start)?)?;
+    let side = Checkpoint::new(&file, &class.name, checkpoint::key(engine, train, &all));
+    let mut course = Course { train, side, learned, at: Position::default(), options };
+    let resumed = !options.fresh && course.side.load(&mut course.learned, &mut course.at)?;
+    let resumed_at = resumed.then_some((course.at.epochs.len() + 1, course.at.step));
     watch.begin(&class.name, all.len() * train.epochs);
-    while at.epochs.len() < train.epochs {
+    while course.at.epochs.len() < train.epochs {
+        course.epoch(engine, &mut trainee, &all, &texts, watch)?;
+        engine.flush();
+    }
+    course.side.finish()?;
+    let Position { kept, epochs, .. } = course.at;
+    Ok(Trained { file, kept, epochs, resumed_at })
+}
+
+/// A training that goes on.
+struct Course<'t> {
+    train: &'t Train,
+    side: Checkpoint,
+    learned: Learned,
+    at: Position,
+    options: TrainOptions,
+}
+
+impl Course<'_> {
+    /// The rest of an epoch, and what is written at its end.
+    fn epoch(
+        &mut self,
+        engine: &Engine<'_>,
+        trainee: &mut Trainee<'_, '_>,
+        all: &[(Sample, usize)],
+        texts: &[TextPair],
+        watch: &mut dyn Watch,
+    ) -> Result<(), TrainError> {
+        let Course { train, side, learned, at, options } = self;
         let order = order(all.len(), engine.pipeline.run.seed, at.epochs.len());
-        while let Some(idx) = order.get(at.step) {
+        while let Some((sample, text)) = order.get(at.step).and_then(|idx| all.get(*idx)) {
             if let Err(error) = engine.stop_if_cancelled() {
-                side.save(&learned, &at)?;
+                side.save(learned, at)?;
                 return Err(error.into());
             }
-            let losses = one_step(&mut trainee, &mut learned, train, &text, &all[*idx])?;
+            let start = trainee.start(&sample.image)?;
+            let (target, walk) = (sample.target(trainee.size()), &trainee.walk);
+            let (losses, found) =
+                gradients(walk, start, &learned.state, train, &texts[*text], &target)?;
+            step(walk, learned, train, &losses, &found)?;
             at.add(&losses);
             watch.step(at.epochs.len() * all.len() + at.step, at.last());
-            if options.save_every > 0 && at.step % options.save_every == 0 {
-                side.save(&learned, &at)?;
+            if options.save_every > 0 && at.step.is_multiple_of(options.save_every) {
+                side.save(learned, at)?;
             }
         }
         at.end_epoch();
-        let candidate = side.write(&learned, &at, train)?;
+        let candidate = side.write(learned, at, train)?;
         let done = at.epochs.last().cloned().unwrap_or_default();
         let figure = watch.epoch(at.epochs.len(), &done, &candidate)?;
         if at.is_better(figure) {
             side.keep(&candidate)?;
         }
-        side.save(&learned, &at)?;
-        engine.flush();
+        side.save(learned, at)
     }
-    side.finish()?;
-    Ok(Trained { file, kept: at.kept, epochs: at.epochs, resumed_at })
 }
 
 fn text_pair(run: &mut ClassRun<'_>, train: &Train) -> Result<TextPair, TrainError> {
@@ -159,20 +206,20 @@ fn text_pair(run: &mut ClassRun<'_>, train: &Train) -> Result<TextPair, TrainErr
     TextPair::new(embeddings.data(), width, &kinds).ok_or_else(nothing)
 }
 
-/// The parts of a step's loss by head, taps summed.
-type StepLosses = Vec<(String, f64)>;
+/// The parts of a step's loss by head, taps summed: `seg focal`.
+pub type StepLosses = Vec<(String, f64)>;
 
-/// Forward, losses, backward, and one step of the optimiser for the heads that have a loss here.
-fn one_step(
-    trainee: &mut Trainee<'_, '_>,
-    learned: &mut Learned,
+/// The way through one sample: the parts of its loss by head, taps summed, and the gradients.
+/// Errors: those of the components.
+pub fn gradients(
+    walk: &Walk,
+    start: Start,
+    parameters: &State,
     train: &Train,
     text: &TextPair,
-    sample: &Sample,
-) -> Result<StepLosses, TrainError> {
-    let target =
-        Target { anomalous: sample.anomalous, mask: sample.mask.as_deref(), size: trainee.size() };
-    let pass = trainee.forward(&sample.image, &learned.state)?;
+    target: &Target<'_>,
+) -> Result<(StepLosses, Vec<State>), TrainError> {
+    let pass = walk.forward(start, parameters)?;
     let mut parts: StepLosses = Vec::new();
     let mut cotangents = Vec::with_capacity(pass.tokens.len());
     for of_tap in &pass.tokens {
@@ -182,7 +229,7 @@ fn one_step(
             let Some(tokens) = of_tap.iter().find(|tokens| tokens.output == output) else {
                 continue;
             };
-            let found = one_head(&tokens.tensor, losses, train, text, &target)?;
+            let found = one_head(&tokens.tensor, losses, train, text, target)?;
             for (part, loss) in &found.parts {
                 add(&mut parts, &losses.head, *part, *loss);
             }
@@ -194,17 +241,27 @@ fn one_step(
         }
         cotangents.push(back);
     }
-    let gradients = pass.backward(cotangents)?;
-    let with_loss = |head: &str| parts.iter().any(|(name, _)| name.split(' ').next() == Some(head));
-    let idle: Vec<String> = trainee
+    Ok((parts, pass.backward(cotangents)?))
+}
+
+/// One step of the optimiser for the heads that had a loss. Errors: those of the parameters.
+pub fn step(
+    walk: &Walk,
+    learned: &mut Learned,
+    train: &Train,
+    losses: &StepLosses,
+    gradients: &[State],
+) -> Result<(), TrainError> {
+    let with_loss =
+        |head: &str| losses.iter().any(|(name, _)| name.split(' ').next() == Some(head));
+    let idle: Vec<String> = walk
         .heads()
         .into_iter()
         .filter(|head| !with_loss(head))
         .map(|head| format!("{head}_"))
         .collect();
     let learns = |name: &str| !idle.iter().any(|head| name.starts_with(head));
-    learned.step(&gradients, &train.optimizer, &learns)?;
-    Ok(parts)
+    learned.step(gradients, &train.optimizer, &learns)
 }
 
 fn one_head(

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::TrainError;
+use super::{Target, TrainError};
 use crate::image::{decode_mask, warped};
 use crate::pipeline::model::Augment;
 use crate::run::{ClassImages, Image};
@@ -14,6 +14,13 @@ pub struct Sample {
     pub anomalous: bool,
     /// `[size, size]`, true where it is anomalous; `None` where the class has no masks.
     pub mask: Option<Vec<bool>>,
+}
+
+impl Sample {
+    /// What is known of it, at the side of the prepared images.
+    pub fn target(&self, size: usize) -> Target<'_> {
+        Target { anomalous: self.anomalous, mask: self.mask.as_deref(), size }
+    }
 }
 
 /// Anomalous references first, then normal ones, each with all that `augment` makes of it.

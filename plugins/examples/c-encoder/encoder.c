@@ -1,7 +1,7 @@
 /*
  * An encoder in C that looks nothing like CLIP: 7 numbers a patch, no class token, a grid of 3 x 5
  * for images at least 64 pixels wide and of 2 x 2 for smaller ones, and two taps between which a
- * caller may step in.
+ * caller may step in, and train what it puts there.
  *
  * Build, from this folder:
  *   cc -std=c99 -O2 -shared -fPIC -I ../../sdk/include encoder.c -o libencoder.so
@@ -20,6 +20,9 @@ typedef struct {
     int64_t b, gh, gw;
     int32_t taps[LAST_TAP];
     size_t n_taps, current;
+    int32_t train;
+    /* The stream that the one step was given, for the way back; NULL before it and behind it. */
+    DLManagedTensorVersioned *kept;
 } Session;
 
 static int32_t fail(LoupeError *error, int32_t status, const char *message) {
@@ -143,6 +146,22 @@ static void block(float *stream, int64_t n_cells) {
     }
 }
 
+/* From the second tap back to the first: the cotangent of what `block` made of `before`. */
+static void block_back(const float *before, float *cotangent, int64_t n_cells) {
+    for (int64_t cell = 0; cell < n_cells; cell++) {
+        const float *x = before + cell * WIDTH;
+        float *out = cotangent + cell * WIDTH, of_mixed[WIDTH];
+        for (int i = 0; i < WIDTH; i++) {
+            float mixed = 0.5f * x[i] - x[(i + 1) % WIDTH] + 0.25f * x[(i + 3) % WIDTH];
+            float bent = 1.0f + (mixed < 0 ? -mixed : mixed);
+            of_mixed[i] = out[i] / (bent * bent);
+        }
+        for (int i = 0; i < WIDTH; i++)
+            out[i] += 0.5f * of_mixed[i] - of_mixed[(i + WIDTH - 1) % WIDTH] +
+                      0.25f * of_mixed[(i + WIDTH - 3) % WIDTH];
+    }
+}
+
 /* The tokens projected: each output is a difference of two numbers, and half a third. */
 static void project(const float *tokens, int64_t n_cells, float *out) {
     for (int64_t cell = 0; cell < n_cells; cell++) {
@@ -241,7 +260,6 @@ static int32_t encode_images(void *instance, const LoupeCall *call, LoupeError *
 
 static int32_t new_session(const int32_t *taps, size_t n_taps, int32_t train,
                            const LoupeCall *call, Session **made, LoupeError *error) {
-    if (train) return fail(error, LOUPE_UNSUPPORTED, "this encoder gives no gradients");
     if (n_taps < 1 || n_taps > LAST_TAP || taps[0] < 1 || taps[n_taps - 1] > LAST_TAP ||
         (n_taps == 2 && taps[0] >= taps[1]))
         return fail(error, LOUPE_BAD_INPUT, "taps are 1 and 2, ascending");
@@ -252,6 +270,7 @@ static int32_t new_session(const int32_t *taps, size_t n_taps, int32_t train,
     if (status != LOUPE_OK) return status;
     memcpy(at.taps, taps, n_taps * sizeof *taps);
     at.n_taps = n_taps;
+    at.train = train;
     *made = malloc(sizeof **made);
     if (*made == NULL) return fail(error, LOUPE_ERROR, "out of memory");
     **made = at;
@@ -300,9 +319,36 @@ static int32_t resume(void *session, const LoupeCall *call, LoupeError *error) {
         return fail(error, LOUPE_BAD_INPUT, "the pass stands at its last tap");
     DLManagedTensorVersioned *stream = read_stream(at, call, error);
     if (stream == NULL) return LOUPE_BAD_INPUT;
+    if (at->train) {
+        at->kept = read_stream(at, call, error);
+        if (at->kept == NULL) {
+            delete_tensor(stream);
+            return LOUPE_ERROR;
+        }
+    }
     block(stream->dl_tensor.data, at->b * at->gh * at->gw);
     at->current++;
     return put(call, STREAM_OUT, label_of(at), stream);
+}
+
+static int32_t backward(void *session, uint32_t segment, const LoupeCall *call,
+                        LoupeError *error) {
+    Session *at = session;
+    if (segment != 0 || at->kept == NULL)
+        return fail(error, LOUPE_BAD_INPUT, "there is no such step to walk back, or no longer");
+    DLManagedTensorVersioned *cotangent = read_stream(at, call, error);
+    if (cotangent == NULL) return LOUPE_BAD_INPUT;
+    block_back(at->kept->dl_tensor.data, cotangent->dl_tensor.data, at->b * at->gh * at->gw);
+    delete_tensor(at->kept);
+    at->kept = NULL;
+    LoupeLabel label = {-1, at->taps[0]};
+    return put(call, STREAM_OUT, label, cotangent);
+}
+
+static void drop(void *session) {
+    Session *at = session;
+    if (at != NULL && at->kept != NULL) delete_tensor(at->kept);
+    free(at);
 }
 
 static int32_t finish(void *session, const LoupeCall *call, LoupeError *error) {
@@ -341,11 +387,13 @@ static int32_t check(const LoupeHost *host, LoupeStr config, const LoupeSink *si
 }
 
 static const LoupeTaps taps_table = {
-    sizeof taps_table, 0, open_pass, open_at, resume, finish, free,
+    sizeof taps_table, 0, open_pass, open_at, resume, finish, drop,
 };
+static const LoupeBackward backward_table = {sizeof backward_table, 0, backward};
 
 static const void *get_extension(const char *id) {
-    return strcmp(id, LOUPE_EXT_TAPS) == 0 ? &taps_table : NULL;
+    if (strcmp(id, LOUPE_EXT_TAPS) == 0) return &taps_table;
+    return strcmp(id, LOUPE_EXT_BACKWARD) == 0 ? (const void *)&backward_table : NULL;
 }
 
 #define PORT(verb, direction, name, shape, about)                                             \

@@ -41,6 +41,7 @@ fn decay() -> f64 {
 }
 
 const SCHEMA: &str = "loupe.learned-gate";
+const INSTEAD: &str = "name a file as `weights`";
 /// Mean, deviation and maximum of a branch's map.
 const N_STATISTICS: usize = 3;
 /// A branch's row in the gate: a bias, then a weight for each statistic.
@@ -75,6 +76,13 @@ impl Fusion for LearnedGate {
         ]
     }
 
+    fn check(config: &Config, _host: &Host) -> Result<Facts> {
+        Ok(match config.weights {
+            Some(_) => Facts::new(),
+            None => Facts::new().learns(&["examples", "mask"], INSTEAD),
+        })
+    }
+
     fn new(config: Config, host: &Host) -> Result<Self> {
         let gate = match &config.weights {
             Some(file) => {
@@ -92,10 +100,7 @@ impl Fusion for LearnedGate {
     fn fuse(&self, parts: &[Tensor]) -> Result<Tensor> {
         let shape = same_shape(parts)?.clone();
         let Some(gate) = &self.gate else {
-            return Err(Error::failed(
-                "the gate has learned nothing: name a file as `weights`, or give `examples` and \
-                 `mask`, with `fit_on = \"references\"` and `augment = { defects = 16 }`",
-            ));
+            return Err(Error::failed(format!("the gate has learned nothing: {INSTEAD}")));
         };
         if gate.ranges.len() != parts.len() {
             let want = format!("{} parts, as the gate learned", gate.ranges.len());

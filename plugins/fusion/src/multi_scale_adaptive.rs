@@ -3,6 +3,7 @@
 //! has fresh random weights for every image and is never trained. Here weights come from a seed, a
 //! file or training, and references and queries share them.
 
+mod config;
 mod experts;
 mod layers;
 mod network;
@@ -14,111 +15,19 @@ mod weights;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use loupe_plugin::prelude::*;
-use serde::Deserialize;
 
 use crate::learning::sigmoid64;
+pub use config::Config;
+use config::{BatchNorm, Draw, Mode};
 use network::Network;
 use train::{Example, Keys};
 use weights::{Random, Sizes, Weights};
 
-/// Where the vector comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Schema)]
-#[serde(rename_all = "kebab-case")]
-enum Mode {
-    /// Nowhere: tokens stay as they are.
-    Off,
-    /// The original's network, with weights of a seed or a file.
-    Exact,
-    /// SiLU of standardised noise: what the random network's vector amounts to, at no cost.
-    Surrogate,
-    /// The network with weights from a file, or with its projection trained by the stage's fit.
-    Trained,
-}
-
-/// What the batch norms normalise by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Schema)]
-#[serde(rename_all = "kebab-case")]
-enum BatchNorm {
-    /// The image's own statistics, as the original runs them.
-    #[default]
-    Image,
-    /// Those of training, which a file holds.
-    Running,
-}
-
-/// How often weights or noise are drawn from the seed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Schema)]
-#[serde(rename_all = "kebab-case")]
-enum Draw {
-    /// Once: references and queries share them.
-    #[default]
-    Once,
-    /// Anew for each image and size, by its pixels: what the original does.
-    Image,
-}
-
-/// Tokens plus `strength` times a vector of the image.
-#[derive(Clone, Deserialize, Schema)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    mode: Mode,
-    /// Factor of the vector.
-    #[schema(min = 0.0)]
-    #[serde(default = "strength")]
-    strength: f32,
-    /// Draws weights and noise, where no file is given.
-    #[serde(default)]
-    seed: u64,
-    #[serde(default)]
-    draw: Draw,
-    /// A safetensors file: of another program, or the state of a training.
-    #[schema(file)]
-    weights: Option<String>,
-    #[serde(default)]
-    batch_norm: BatchNorm,
-    /// Experts of the mixture, where no file tells.
-    #[schema(min = 1, max = 256)]
-    #[serde(default = "experts")]
-    experts: usize,
-    /// Category adapters, where no file tells.
-    #[schema(min = 1, max = 1024)]
-    #[serde(default = "categories")]
-    categories: usize,
-    /// Of the training: factor of the cosines, that of the `language` scorer which reads the tokens.
-    #[schema(above = 0.0)]
-    #[serde(default = "scale")]
-    scale: f64,
-    /// Of the training: passes over all examples.
-    #[schema(min = 1, max = 100000)]
-    #[serde(default = "epochs")]
-    epochs: usize,
-    /// Of the training.
-    #[schema(above = 0.0)]
-    #[serde(default = "learning_rate")]
-    learning_rate: f64,
-}
-
-fn strength() -> f32 {
-    0.1
-}
-fn experts() -> usize {
-    12
-}
-fn categories() -> usize {
-    15
-}
-fn scale() -> f64 {
-    100.0
-}
-fn epochs() -> usize {
-    100
-}
-fn learning_rate() -> f64 {
-    0.003
-}
-
 const TOKENS: [&str; 4] =
     ["patch_embeddings", "image_embedding", "gem_patch_embeddings", "gem_image_embedding"];
+/// Ports of the training.
+const LEARNS: [&str; 4] = ["example_images", "examples", "mask", "text"];
+const INSTEAD: &str = "name a file as `weights`, or take another `mode`";
 const SCHEMA: &str = "loupe.multi-scale-adaptive";
 
 pub struct MultiScaleAdaptive {
@@ -156,26 +65,11 @@ impl Fusion for MultiScaleAdaptive {
     }
 
     fn check(config: &Config, _host: &Host) -> Result<Facts> {
-        let networks = matches!(config.mode, Mode::Exact | Mode::Trained);
-        if config.weights.is_some() && !networks {
-            return Err(Error::config(
-                "`weights` are of the network, which only the modes `exact` and `trained` have",
-            ));
-        }
-        if config.draw == Draw::Image && (config.weights.is_some() || config.mode == Mode::Trained)
-        {
-            return Err(Error::config(
-                "`draw = \"image\"` draws weights for each image, so there is no place for those of \
-                 a file or a training; leave one of them out",
-            ));
-        }
-        if config.batch_norm == BatchNorm::Running && config.weights.is_none() {
-            return Err(Error::config(
-                "`batch_norm = \"running\"` wants the statistics of a training, which only `weights` \
-                 have; name a file, or take \"image\"",
-            ));
-        }
-        Ok(Facts::new())
+        config.judge()?;
+        Ok(match config.learns() {
+            true => Facts::new().learns(&LEARNS, INSTEAD),
+            false => Facts::new(),
+        })
     }
 
     fn new(config: Config, host: &Host) -> Result<Self> {
@@ -246,11 +140,9 @@ impl MultiScaleAdaptive {
         match config.mode {
             Mode::Off => Ok(vec![0.0; width]),
             Mode::Surrogate => Ok(surrogate(self.seed_of(one_image(image, index)?.0), width)),
-            Mode::Trained if self.given.is_none() => Err(Error::failed(
-                "mode `trained` has learned nothing: name a file as `weights`, or give \
-                 `example_images`, `examples`, `mask` and `text`, with `fit_on = \"references\"` and \
-                 `augment = { defects = 16 }`",
-            )),
+            Mode::Trained if self.given.is_none() => {
+                Err(Error::failed(format!("mode `trained` has learned nothing: {INSTEAD}")))
+            }
             Mode::Exact | Mode::Trained => {
                 let (pixels, size) = one_image(image, index)?;
                 let network = self.network(width, self.seed_of(pixels))?;
@@ -328,7 +220,7 @@ impl Fit for MultiScaleAdaptive {
     }
 
     fn fit_push(&self, session: &mut Session, inputs: &Inputs) -> Result<()> {
-        if self.config.mode != Mode::Trained || self.config.weights.is_some() {
+        if !self.config.learns() {
             return Ok(());
         }
         let (image, patches) = (inputs.tensor("example_images")?, inputs.tensor("examples")?);
@@ -357,8 +249,11 @@ impl Fit for MultiScaleAdaptive {
     fn fit_close(&self, session: Session) -> Result<State> {
         let writer = StateWriter::new(SCHEMA, 1);
         let Some(width) = session.examples.first().map(|example| example.width()) else {
-            let learns = self.config.mode == Mode::Trained && self.config.weights.is_none();
-            return if learns { Err(Error::empty("examples")) } else { writer.finish() };
+            return if self.config.learns() {
+                Err(Error::empty("examples"))
+            } else {
+                writer.finish()
+            };
         };
         let Config { experts, categories, seed, .. } = self.config;
         let mut weights = Weights::drawn(seed, Sizes { experts, categories, width });

@@ -34,9 +34,11 @@ impl<'a> Weights<'a> {
 
     /// `file` is what messages call the bytes. Errors: `Format`.
     pub fn from_bytes(file: &str, bytes: &'a [u8]) -> Result<Self, MadffError> {
-        let mut found = loupe_checkpoints::read(bytes)
+        let found = loupe_checkpoints::read(bytes)
             .map_err(|error| MadffError::Format { file: file.to_owned(), why: error.problem })?;
-        let taps = found.metadata.remove("taps");
+        // The SDK writes facts as JSON texts, other writers plain.
+        let listed = |taps: &String| taps.replace([' ', '"'], "");
+        let taps = found.metadata.get("taps").map(listed);
         Ok(Weights::File { file: file.to_owned(), tensors: found.tensors, taps })
     }
 
@@ -120,7 +122,7 @@ impl<'a> Weights<'a> {
         let n_taps = (0..).take_while(has).count();
         let listed = at.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         let got = match taps {
-            Some(taps) if taps.replace(' ', "") != listed => format!("`{taps}`"),
+            Some(taps) if *taps != listed => format!("`{taps}`"),
             _ if n_taps != at.len() && n_taps > 0 => format!("1 to {n_taps} of a list"),
             _ => return Ok(()),
         };

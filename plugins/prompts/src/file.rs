@@ -12,12 +12,14 @@ use crate::words::{Lines, NAME, decode, shown, stray_brace};
 /// `{"normal": {"instruction": "..", "prompts": [..]}, "abnormal": {..}}` with `{classname}` in the
 /// sentences. `instruction` is what an LLM was asked; nothing reads it.
 #[derive(Deserialize)]
+#[serde(expecting = "a table")]
 struct RawFile {
     normal: RawPrompts,
     abnormal: RawPrompts,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "{\"prompts\": [..]}")]
 struct RawPrompts {
     prompts: Vec<String>,
 }
@@ -252,7 +254,8 @@ mod tests {
     #[test]
     fn what_a_file_is_instead_is_said() {
         let manifest = r#"{"name": "x", "version": "1.0.0", "scripts": {}, "license": "ISC"}"#;
-        let cases: [(&[u8], &str); 8] = [
+        let cases: [(&[u8], &str); 9] = [
+            (b"{\"normal\": 3}", "invalid type: integer `3`, expected {\"prompts\": [..]}"),
             (b"[]", "`prompts/own.json` is no prompt file; wants {"),
             (b" ", "is empty; it is to be a prompt file, which wants {\"normal\""),
             (b"{\"normal\": 3", "is no JSON"),

@@ -77,7 +77,13 @@ pub fn answer(question: &str) -> Result<String> {
     let question: Question = serde_json::from_str(question).map_err(Error::input)?;
     let answer = match question {
         Question::Caches { component, config } => {
-            json!({"caches": caches(&component, config)?})
+            let caches = caches(&component, config)?;
+            let paths = |caches: &[(String, String)]| -> Vec<String> {
+                caches.iter().map(|(path, _)| path.clone()).collect()
+            };
+            let (by_hand, _): (Vec<_>, Vec<_>) =
+                caches.iter().cloned().partition(|(_, model)| model == HAND_WRITTEN);
+            json!({"caches": paths(&caches), "by_hand": paths(&by_hand)})
         }
         Question::Jobs { component, config, class, synonyms, model } => {
             let synonyms: Vec<&str> = synonyms.iter().map(String::as_str).collect();
@@ -173,15 +179,18 @@ impl Job {
     }
 }
 
-fn caches(component: &str, config: Value) -> Result<Vec<String>> {
+/// The caches of a config, each with the model whose sentences are read.
+fn caches(component: &str, config: Value) -> Result<Vec<(String, String)>> {
     Ok(match component {
         "llm" => {
             let config: LlmConfig = serde_json::from_value(config).map_err(Error::config)?;
-            vec![config.recall().file]
+            let recall = config.recall();
+            vec![(recall.file, recall.brief.model)]
         }
         "hybrid" => {
             let config: HybridConfig = serde_json::from_value(config).map_err(Error::config)?;
-            config.sources.into_iter().filter_map(|source| source.cache).collect()
+            let sources = config.sources.into_iter();
+            sources.filter_map(|source| Some((source.cache?, source.model))).collect()
         }
         _ => Vec::new(),
     })

@@ -126,6 +126,12 @@ impl Facts {
         self
     }
 
+    /// Under this config there is nothing to run with but what a fit learns from these ports: the
+    /// engine refuses a stage that leaves one of them out. `instead` says how to do without a fit.
+    pub fn learns(self, ports: &[&str], instead: &str) -> Self {
+        self.fact("learns", serde_json::json!({ "from": ports, "instead": instead }))
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         let mut all = self.more.clone();
         if !self.dims.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use expect_test::expect;
 use loupe_tests::{World, root};
@@ -235,7 +236,7 @@ fn a_scorer_in_rust() {
     let world = World::new();
     encoder(&world);
     two_by_two(&world);
-    build_rust(&world);
+    build_rust(&world, "rust-scorer", "deviation");
     let text = pipeline(
         "far = { scorer = \"deviation\", query = \"seven.patch_tokens\", rows = \"seven.patch_tokens\", fit_on = \"references\", floor = 0.25 }\n\
          map = { fusion = \"resolution-mean\", parts = \"far\" }",
@@ -253,19 +254,33 @@ fn a_scorer_in_rust() {
     close(&map, &each(&[&QUERY[0], &QUERY[1]], deviation));
 }
 
-/// Builds a copy of the example, with the SDK where the example's author would have it.
-fn build_rust(world: &World) {
-    let manifest = source("plugins/examples/rust-scorer/Cargo.toml");
+/// Builds a copy of an example, with the SDK where the example's author would have it: once for all tests.
+pub fn build_rust(world: &World, example: &str, library: &str) {
+    static BUILT: Mutex<Vec<(String, World)>> = Mutex::new(Vec::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !built.iter().any(|(name, _)| name == example) {
+        let shared = World::new();
+        build_in(&shared, example);
+        built.push((example.to_owned(), shared));
+    }
+    let (_, shared) = built.iter().find(|(name, _)| name == example).unwrap();
+    let library = format!("{library}.so");
+    let plugin = world.write(format!("plugins/{library}").as_str(), "");
+    std::fs::copy(shared.path(format!("target/release/lib{library}")), plugin).unwrap();
+}
+
+fn build_in(world: &World, example: &str) {
+    let folder = format!("plugins/examples/{example}");
+    let manifest = source(&format!("{folder}/Cargo.toml"));
     let sdk = root().join("plugins/sdk").display().to_string();
     assert!(manifest.contains("../../sdk"));
-    world.write("rust-scorer/Cargo.toml", manifest.replace("../../sdk", &sdk));
+    world.write("Cargo.toml", manifest.replace("../../sdk", &sdk));
     for file in ["src/lib.rs", "Cargo.lock"] {
-        let text = source(&format!("plugins/examples/rust-scorer/{file}"));
-        world.write(&format!("rust-scorer/{file}"), text);
+        world.write(file, source(&format!("{folder}/{file}")));
     }
     let build = |offline: &[&str]| {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        cargo.args(["build", "--release"]).args(offline).current_dir(world.path("rust-scorer"));
+        cargo.args(["build", "--release"]).args(offline).current_dir(world.path(""));
         cargo.env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS");
         // What is tested is that it builds and runs, not how fast it runs.
         cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0").output().unwrap()
@@ -275,6 +290,4 @@ fn build_rust(world: &World) {
         done = build(&[]);
     }
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let built = world.path("rust-scorer/target/release/libdeviation.so");
-    std::fs::copy(built, world.path("plugins/deviation.so")).unwrap();
 }

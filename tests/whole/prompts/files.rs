@@ -47,6 +47,9 @@ fn a_cache_is_listed() {
           anomalous  a tooth broken off  the zipper.
     "#]]
     .assert_eq(&ended.stdout);
+    let none = prompts(&world, &["ls", &file, "--class", "nope"]);
+    assert_eq!((none.code, none.stdout.as_str()), (Some(1), ""));
+    assert!(none.stderr.contains("no entry is about `nope`"), "{}", none.stderr);
     let json = prompts(&world, &["ls", &file, "--format", "json"]);
     let entries: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(entries[0]["entries"][0]["n_anomalous"], 3);
@@ -124,6 +127,9 @@ fn sentences_of_other_files_become_an_entry() {
     let both = std::fs::read_to_string(world.path("own.toml")).unwrap();
     assert_eq!(both.matches("[[entry]]").count(), 2, "{both}");
     assert_eq!(prompts(&world, &["import", "--into", &into, "--class", "x"]).code, Some(2));
+    let nameless = prompts(&world, &["import", "--normal", &list, "--into", &into, "--class", " "]);
+    assert_eq!(nameless.code, Some(2), "{nameless:?}");
+    assert!(nameless.stderr.contains("wants the name of a class"), "{nameless:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Fusions that learn from references with painted defects, and what they leave behind.
 
-use super::{PIPELINE, ran, run, scores, world};
+use super::{PIPELINE, World, ran, run, scores, world};
 
 /// Two branches, which a gate joins: the nearest and the second nearest patch.
 fn gated(gate: &str) -> String {
@@ -81,8 +81,47 @@ fn the_adaptive_fusion_shifts_references_and_queries_alike() {
         ran(&world, "changed", &[]);
         assert_ne!(scores(&world.path("changed")), plain, "{keys}");
     }
-    world.write("r.toml", with("mode = \"trained\""));
-    let ended = run(&world, "untrained", &[]);
-    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("mode `trained` has learned nothing"), "{}", ended.stderr);
+    let untrained = [
+        ("mode = \"trained\"", "`example_images`, `examples`, `mask`, `text`"),
+        (
+            "mode = \"trained\", examples = \"clip.patch_embeddings\", fit_on = \"references\"",
+            "`example_images`, `mask`, `text`",
+        ),
+    ];
+    for (keys, lacks) in untrained {
+        world.write("r.toml", with(keys));
+        let says = format!(
+            "stage `adapted` has learned nothing, and nothing to learn from is wired to {lacks}\n"
+        );
+        refused_before_a_run(&world, &says);
+    }
+}
+
+/// By `check`, and by `run` before anything is made.
+fn refused_before_a_run(world: &World, says: &str) {
+    let file = world.path("r.toml").display().to_string();
+    for ended in [world.run(["check", &file]), run(world, "refused", &[])] {
+        assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+        assert!(ended.stderr.contains(says), "{}", ended.stderr);
+        assert!(ended.stderr.contains("name a file as `weights`"), "{}", ended.stderr);
+    }
+    assert!(!world.path("refused").exists());
+}
+
+#[test]
+fn a_gate_that_cannot_learn_is_refused_before_anything_runs() {
+    let world = world();
+    for (keys, lacks) in [
+        ("epochs = 5", "`examples`, `mask`"),
+        ("mask = \"painted@48\", fit_on = \"references\", augment = { defects = 4 }", "`examples`"),
+    ] {
+        world.write("r.toml", gated(keys));
+        let says = format!("nothing to learn from is wired to {lacks}\n");
+        refused_before_a_run(&world, &says);
+    }
+    world.write("r.toml", gated(&LEARNS.replace(", augment = { defects = 12 }", "")));
+    let ended = run(&world, "unpainted", &[]);
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let says = "stage `joined` fits on `painted@48`, but nothing is painted";
+    assert!(ended.stderr.contains(says), "{}", ended.stderr);
 }

@@ -48,7 +48,12 @@ fn mistakes_point_into_the_script() {
             "`run` has no `shot`; `run` knows `shots`",
         ),
         ("let p = pipeline(\"r.toml\");\n\nlet r = p.run(#{ shots: 99 });\n", "study.rhai:3:"),
-        ("pipeline(\"none.toml\").run();\n", "the pipeline has mistakes"),
+        ("pipeline(\"none.toml\");\n", "there is no file `WORLD/none.toml`"),
+        (
+            "let p = pipeline(\"r.toml\");\np.set(\"stages.far.k\", \"one\");\np.run();\n",
+            "study.rhai:3:3: --set: `k` of stage `far`",
+        ),
+        ("let p = pipeline(\"r.toml\");\n\np.set(\"stage.far.k\", 1);\n", "study.rhai:3:3: a"),
         (
             "let r = pipeline(\"r.toml\").run();\nr.get(\"image.acc\");\n",
             "no metric is called `image.acc`; there are image.auroc",
@@ -96,6 +101,9 @@ fn an_imported_command_line_is_a_pipeline_that_checks() {
     );
     let ended = world.run(["check", &file]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let again = world.run(["import", "fade", "--out", &file, "--", "--shots", "2"]);
+    assert_eq!(again.code, Some(1), "{}", again.stderr);
+    assert!(again.stderr.contains("is there already; `--replace`"), "{}", again.stderr);
     // With a small model in the place of the original's it runs, hook and all.
     let out = world.path("out").display().to_string();
     let model = format!("stages.clip.model={}", world.path("tiny.json").display());

@@ -83,7 +83,9 @@ fn a_cell_that_fails_is_recorded_and_the_others_go_on() {
     );
     assert!(ended.stdout.contains("0 (2 failed)"), "{}", ended.stdout);
     let records = text(&world, "out/cells.jsonl");
-    assert!(records.contains("the pipeline has mistakes"), "{records}");
+    assert!(records.contains("--set: `k` of stage `far` (scorer `nearest`) wants"), "{records}");
+    assert_eq!(ended.stderr.matches("(scorer `nearest`) wants").count(), 1, "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches(": its pipeline cannot run").count(), 4, "{}", ended.stderr);
     // What failed is tried again.
     world.write("s.toml", SWEEP);
     let mended = sweep(&world, &[]);
@@ -99,9 +101,37 @@ fn the_plan_shows_cells_and_runs_none() {
     let cells = plan.stdout.lines().filter(|line| line.ends_with("to do")).count();
     assert_eq!(cells, 4, "{}", plan.stdout);
     assert!(!world.path("out/cells").exists());
+    // What is left out may have mistakes.
+    let few = ["--only", "one-size", "--set", "stages.far.k=2"];
+    let broken = "[[variant]]\nname = \"wrong\"\nset = { \"stages.none.k\" = 1 }\n";
+    world.write("s.toml", format!("{SWEEP}{broken}"));
+    let plan = sweep(&world, &[&["--plan"], &few[..]].concat());
+    assert_eq!((plan.code, plan.stderr.as_str()), (Some(0), "4 cells\n"));
     let none = sweep(&world, &["--only", "nothing-like-it"]);
     assert_eq!(none.code, Some(1));
     assert!(none.stderr.contains("no cell's name contains `nothing-like-it`"), "{}", none.stderr);
+}
+
+/// A pipeline with mistakes still says how many shots its cells have.
+#[test]
+fn what_cannot_run_has_its_name() {
+    let world = world();
+    let broken = "[[variant]]\nname = \"wrong\"\nset = { \"stages.far.k\" = \"one\" }\n";
+    let head = SWEEP.replace("shots = [1, 2]\nseeds = [0, 1]\n", "");
+    world.write("s.toml", format!("{head}{broken}"));
+    let plan = sweep(&world, &["--plan"]);
+    assert_eq!(plan.code, Some(3), "{}", plan.stderr);
+    assert!(plan.stdout.contains("two-sizes-s1-seed0"), "{}", plan.stdout);
+    assert!(plan.stdout.contains("wrong-s1-seed0"), "{}", plan.stdout);
+    assert!(plan.stdout.contains("has mistakes"), "{}", plan.stdout);
+    let ended = sweep(&world, &["--only", "wrong"]);
+    assert!(ended.stderr.contains("error: wrong-s1-seed0: its pipeline"), "{}", ended.stderr);
+    // Data that are not there are no mistake of the pipeline, and end no plan in silence.
+    let far = "[[variant]]\nname = \"far\"\nset = { \"data.root\" = \"none\" }\n";
+    world.write("s.toml", format!("{head}{far}"));
+    let plan = sweep(&world, &["--plan", "--only", "far"]);
+    assert!(plan.stdout.contains("cannot run"), "{}", plan.stdout);
+    assert!(plan.stderr.contains("error: far: "), "{}", plan.stderr);
 }
 
 #[test]

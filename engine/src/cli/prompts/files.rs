@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use serde_json::{Value as Json, json};
 
 use crate::cli::text::{columns, count, printable};
@@ -18,27 +19,44 @@ pub(crate) struct LsArguments {
     #[arg(required = true, value_name = "CACHE")]
     files: Vec<PathBuf>,
     /// Print the sentences about this class, by its name or an alias
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = class_name)]
     class: Option<String>,
+}
+
+fn class_name(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("wants the name of a class; `object` is any".to_owned()),
+        name => Ok(name.to_owned()),
+    }
 }
 
 pub(super) fn ls(common: &Common, arguments: &LsArguments) -> Outcome {
     let loader = setup::loader(common);
     let tool = Tool::any(&loader)?;
-    let mut all = Vec::new();
+    let (mut all, mut n_entries) = (Vec::new(), 0);
     for file in &arguments.files {
         let (name, text) = (file.display().to_string(), read_text(file)?);
         let class = &arguments.class;
         let question = json!({"do": "list", "file": name, "text": text, "class": class});
         let mut answer = tool.ask(&question)?;
         let entries = answer["entries"].take();
+        n_entries += entries.as_array().map_or(0, Vec::len);
         match (common.format, class) {
             (Format::Json, _) => all.push(json!({"file": file, "entries": entries})),
             (Format::Table, None) => print(&overview(&name, &entries))?,
-            (Format::Table, Some(class)) => print(&in_full(&name, class, &entries))?,
+            (Format::Table, Some(_)) => print(&in_full(&name, &entries))?,
         }
     }
-    if common.format == Format::Json { print_json(&all) } else { Ok(()) }
+    if common.format == Format::Json {
+        print_json(&all)?;
+    }
+    match &arguments.class {
+        Some(class) if n_entries == 0 => Err(Exit::Failed(anyhow!(
+            "no entry is about `{}`, by its name or an alias; without `--class` all are listed",
+            printable(class)
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn said(entry: &Json, key: &str) -> String {
@@ -67,13 +85,9 @@ fn overview(file: &str, entries: &Json) -> String {
     format!("{file}: {n_entries}\n{}\n", columns(&head, &rows, &[3, 4]))
 }
 
-fn in_full(file: &str, class: &str, entries: &Json) -> String {
-    let entries: Vec<&Json> = entries.as_array().into_iter().flatten().collect();
-    if entries.is_empty() {
-        return format!("{file}: no entry about {}\n", printable(class));
-    }
+fn in_full(file: &str, entries: &Json) -> String {
     let mut text = String::new();
-    for entry in entries {
+    for entry in entries.as_array().into_iter().flatten() {
         let (class, model) = (said(entry, "class"), said(entry, "model"));
         text.push_str(&format!("{file}: {class}, {model}, {}\n", said(entry, "template")));
         for label in ["normal", "anomalous"] {
@@ -143,14 +157,15 @@ pub(super) fn lint(common: &Common, arguments: &LintArguments) -> Outcome {
     if common.format == Format::Json {
         print_json(&all)?;
     }
-    eprintln!(
+    let mistakes = format!(
         "{}: {}, {}",
         count(arguments.files.len(), "file"),
         count(n_errors + n_unread, "error"),
         count(n_warnings, "warning")
     );
+    eprintln!("{mistakes}");
     let is_bad = n_errors + n_unread > 0 || (arguments.deny_warnings && n_warnings > 0);
-    if is_bad { Err(Exit::Check) } else { Ok(()) }
+    if is_bad { Err(Exit::Check { mistakes }) } else { Ok(()) }
 }
 
 /// `visa.toml:12: error: cashew: "..." says ..  [praise-among-faults]`
@@ -191,7 +206,7 @@ pub(crate) struct ImportArguments {
     #[arg(long, value_name = "CACHE")]
     into: PathBuf,
     /// The class that the sentences are about; `object` for any
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = class_name)]
     class: String,
     /// Who wrote them
     #[arg(long, value_name = "NAME", default_value = "hand-written")]

@@ -10,7 +10,7 @@ use crate::cli::{Common, Format, Outcome, print, print_json, setup};
 use crate::pipeline::model::{Component, Pipeline, Stage};
 use crate::plugin::info::Kind;
 use crate::plugin::{Instance, Loader, Sentence, StageHost};
-use crate::run::{RunError, sentences};
+use crate::run::{RunError, gap, sentences};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -26,11 +26,13 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     let loader = setup::loader(common);
     let (pipeline, classes) = arguments.asked.read(&loader, false)?;
     let mut entries = Vec::new();
-    for stage in &pipeline.stages {
+    for (stage_idx, stage) in pipeline.stages.iter().enumerate() {
         let Component::Plugin { kind: Kind::Prompts, name } = &stage.component else { continue };
         let instance = instance(&loader, &pipeline, stage, name)?;
         for class in &classes {
-            let made = sentences(&instance, &class.display, &class.synonyms)?.unwrap_or_default();
+            let made = sentences(&instance, &class.display, &class.synonyms)
+                .map_err(|error| gap(&loader, &pipeline, stage_idx, class, error))?
+                .unwrap_or_default();
             match common.format {
                 Format::Json => entries.push(as_json(stage, &class.class, &made)),
                 Format::Table => print(&table(stage, &class.class, &made))?,

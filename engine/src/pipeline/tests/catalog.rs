@@ -69,6 +69,8 @@ fn info(kind: Kind, name: &str, keys: Json, required: &[&str], ports: Vec<Port>)
         deterministic: true,
         batch_invariant: true,
         thread_safe: true,
+        goes_back: false,
+        trains: false,
         devices: vec!["cpu"],
         schema: json!({"type": "object", "additionalProperties": false,
             "required": required, "properties": keys}),

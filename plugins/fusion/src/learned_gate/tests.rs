@@ -101,7 +101,7 @@ fn a_state_says_what_was_learned() {
 fn a_gate_that_learned_nothing_says_how_to() {
     let fusion = LearnedGate { config: config(), gate: None };
     let message = fusion.fuse(&[map(&[0.0; 16])]).unwrap_err().to_string();
-    assert!(message.contains("`fit_on = \"references\"`"), "{message}");
+    assert!(message.contains("name a file as `weights`"), "{message}");
     let sound: Vec<Pushed> = (0..4).map(|index| pushed(index, false)).collect();
     let message = learn(&sound, &config()).unwrap_err().to_string();
     assert!(message.contains("damaged and sound places"), "{message}");

@@ -27,6 +27,33 @@ fn error(name: &str, got: &[f32]) -> f32 {
     got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
+/// The README's table of arrays is the layout: each name is in it, and it names nothing else.
+#[test]
+fn every_array_is_documented() {
+    let text = include_str!("../../README.md");
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    let mut named = std::collections::BTreeSet::new();
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let quoted = |cell: &str| -> Vec<String> {
+            cell.split('`').skip(1).step_by(2).map(|name| name.replace('I', "0")).collect()
+        };
+        for name in quoted(cells[0]) {
+            named.insert(format!("{name}.weight"));
+            named.extend((cells[2] == "yes").then(|| format!("{name}.bias")));
+        }
+        for norm in quoted(cells[3]).iter().filter(|name| name.ends_with(".norm")) {
+            let parts = ["weight", "bias", "running_mean", "running_var"];
+            named.extend(parts.map(|part| format!("{norm}.{part}")));
+        }
+    }
+    named.extend(["weight", "bias"].map(|part| format!("project.norm.{part}")));
+    let sizes = Sizes { experts: 1, categories: 1, width: 8 };
+    let laid_out: std::collections::BTreeSet<String> =
+        Weights::drawn(0, sizes).arrays.into_keys().collect();
+    assert_eq!(named, laid_out);
+}
+
 /// Channels first, as PyTorch has them.
 fn planes_of(map: &Map) -> Vec<f32> {
     let channel = |c: usize| map.values.iter().copied().skip(c).step_by(map.channels);
@@ -267,7 +294,7 @@ fn a_training_moves_images_with_damage_towards_the_anomalous_sentences() {
 fn what_has_learned_nothing_says_how_to() {
     let fusion = MultiScaleAdaptive::new(config("mode = \"trained\""), &testing::host()).unwrap();
     let message = fusion.vector(&image(0, 1), 0, 8).unwrap_err().to_string();
-    assert!(message.contains("`fit_on = \"references\"`"), "{message}");
+    assert!(message.contains("name a file as `weights`"), "{message}");
 }
 
 fn config(text: &str) -> Config {

@@ -68,6 +68,7 @@ fn jobs_are_those_of_caches_that_a_model_fills() {
     assert!(self::jobs("ensemble", json!({"sets": ["winclip"]}), "bottle").is_empty());
     let all = ask(json!({"do": "caches", "component": "hybrid", "config": {"sources": sources}}));
     assert_eq!(all["caches"], json!(["a.toml", "b.toml", "c.toml", "d.toml"]));
+    assert_eq!(all["by_hand"], json!(["a.toml"]));
 }
 
 #[test]

@@ -171,7 +171,9 @@ pub struct LoupeComponent {
     >,
     pub destroy: Option<unsafe extern "C" fn(instance: *mut c_void)>,
     /// Judges what a schema cannot and puts facts as JSON, without reading weights: `{"dims": {"d":
-    /// 640, "patch": 16}, "taps": [1, 2]}`; `patch` is an encoder's pixels per patch. May be null.
+    /// 640, "patch": 16}, "taps": [1, 2]}`; `patch` is an encoder's pixels per patch. `"learns":
+    /// {"from": ["rows"], "instead": "name a file as `weights`"}` names ports of the fit without
+    /// which there is nothing to run with, and what does instead. May be null.
     pub check: Option<
         unsafe extern "C" fn(
             host: *const LoupeHost,
