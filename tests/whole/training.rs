@@ -196,7 +196,7 @@ fn what_train_says_is_checked() {
     let text = said("keep = \"best\"");
     assert!(text.contains("`keep`"), "{text}");
     let text = said("augment = \"mvfa-12\"");
-    assert!(text.contains("`augment` of `[train]` wants"), "{text}");
+    assert!(text.contains("`augment`") && text.contains("mvfa-11"), "{text}");
     let text = said("stage = \"nobody\"");
     assert!(text.contains("there is no stage `nobody`"), "{text}");
 }

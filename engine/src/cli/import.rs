@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Common, Exit, Format, Outcome, print, print_json};
 use crate::files::write_whole;
-use crate::import::fade;
+use crate::import::{fade, mvfa};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -31,14 +31,20 @@ enum System {
     Fade,
     /// run_fade.py of CLIP-LMFA
     ClipLmfa,
+    /// train_few.py, test_few.py, train_visual.py or mvtec_train.py of ClipMPCAD
+    Clipmpcad,
+    /// train_few.py, test_few.py, train_zero.py or test_zero.py of MVFA-AD
+    Mvfa,
 }
 
 pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
-    let system = match arguments.system {
-        System::Fade => fade::System::Fade,
-        System::ClipLmfa => fade::System::ClipLmfa,
-    };
-    let made = fade::import(system, &arguments.words)?;
+    let words = &arguments.words;
+    let made = match arguments.system {
+        System::Fade => fade::import(fade::System::Fade, words),
+        System::ClipLmfa => fade::import(fade::System::ClipLmfa, words),
+        System::Clipmpcad => mvfa::import(mvfa::System::ClipMpcad, words),
+        System::Mvfa => mvfa::import(mvfa::System::Mvfa, words),
+    }?;
     for note in &made.notes {
         eprintln!("note: {note}");
     }

@@ -1,6 +1,7 @@
 //! Command lines of the original systems, as pipelines.
 
 pub mod fade;
+pub mod mvfa;
 mod options;
 #[cfg(test)]
 mod tests;

@@ -214,3 +214,69 @@ fn what_the_original_refuses_is_refused() {
         assert!(message.contains(wanted), "{line}: {message}");
     }
 }
+
+fn of_mvfa(system: mvfa::System, line: &str) -> Result<Imported, ImportError> {
+    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    mvfa::import(system, &words)
+}
+
+#[test]
+fn clipmpcads_training_keeps_the_epoch_that_the_test_set_likes() {
+    let line = "python train_few.py --obj Brain --shot 16 --features_list 6 12 --epoch 3";
+    let text = of_mvfa(mvfa::System::ClipMpcad, line).unwrap().pipeline;
+    let adapted = key(&text, "adapted");
+    assert_eq!(adapted["fusion"].as_str(), Some("madff"));
+    assert_eq!(adapted["at"], toml::Value::Array([6, 12].map(toml::Value::Integer).to_vec()));
+    assert_eq!(key(&text, "differs")["query"].as_str(), Some("adapted.seg_tokens"));
+    for part in [
+        "shots = 16, anomalous = \"shots\"",
+        "epochs    = 3",
+        "keep      = \"best-test\"",
+        "lr = 0.001",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+#[test]
+fn sets_without_masks_are_judged_by_the_other_adapters() {
+    let text = of_mvfa(mvfa::System::Mvfa, "test_few.py --obj Chest").unwrap().pipeline;
+    assert_eq!(key(&text, "adapted")["fusion"].as_str(), Some("mvfa"));
+    assert_eq!(key(&text, "differs")["query"].as_str(), Some("adapted.det_tokens"));
+    assert!(text.contains("anomaly_score = \"both\""), "{text}");
+}
+
+#[test]
+fn zero_shot_training_leaves_its_own_set_out() {
+    let text = of_mvfa(mvfa::System::Mvfa, "train_zero.py --obj Liver").unwrap().pipeline;
+    assert!(text.contains("dataset    = \"liver\"") && text.contains("lr = 0.0001"), "{text}");
+    let auxiliary = text.split_once("auxiliary").unwrap().1;
+    assert_eq!(auxiliary.matches("dataset = ").count(), 5);
+    assert!(!auxiliary.contains("\"liver\""), "{text}");
+}
+
+#[test]
+fn the_industrial_loop_is_one_epoch_on_mvtec() {
+    let made = of_mvfa(mvfa::System::ClipMpcad, "mvtec_train.py --epoch 9").unwrap();
+    let text = &made.pipeline;
+    for part in [
+        "dataset    = \"mvtec-ad\"",
+        "epochs    = 1\n",
+        "normalize = \"clip\"",
+        "keep      = \"last\"",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(made.notes.iter().any(|note| note.contains("leave the test set")));
+}
+
+#[test]
+fn what_mvfas_scripts_refuse_is_refused() {
+    let said = |line: &str| of_mvfa(mvfa::System::Mvfa, line).unwrap_err().to_string();
+    assert!(said("--obj Lung").contains("one of Brain, Liver"), "{}", said("--obj Lung"));
+    assert!(said("--features_list 12 6").contains("that ascend"));
+    assert!(said("--batch_size 4").contains("other than 1 breaks it"));
+    assert!(said("train_visual.py").contains("there is no script `train_visual.py`"));
+    assert!(said("--shot 0").contains("--shot"));
+    assert!(said("--features_lst 6").contains("did you mean `--features_list`?"));
+}

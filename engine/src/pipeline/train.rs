@@ -25,8 +25,14 @@ pub fn schema() -> Json {
             "stage": {"type": "string", "description": "The fusion on taps that learns."},
             "text": {"type": "string",
                 "description": "The prompts stage whose embeddings its tokens are compared with."},
-            "augment": {"description": "What each reference becomes: \"mvfa-11\", or nothing.",
-                "anyOf": [{"type": "string"}, {"type": "object"}]},
+            "augment": {"description": "What each reference becomes.",
+                "anyOf": [{"type": "string", "enum": ["mvfa-11", "none"]}, {
+                    "type": "object", "additionalProperties": false, "required": ["defects"],
+                    "properties": {
+                        "defects": {"type": "integer", "minimum": 1, "maximum": 1024},
+                        "seed": {"type": "integer", "minimum": 0}
+                    }
+                }]},
             "auxiliary": {"type": "array", "default": [], "items": auxiliary(),
                 "description": "Other data sets whose test images are learned from."},
             "loss": {"type": "object", "description": "Losses of each head's tokens.",
@@ -88,6 +94,7 @@ impl Checker<'_> {
         }
         let losses = self.losses(&section, draft)?;
         let augment = match self.node("train.augment") {
+            Some(node) if node.as_str() == Some("none") => None,
             Some(node) => match augment(node) {
                 Some(augment) => Some(augment),
                 None => {

@@ -34,11 +34,10 @@ impl<'a> Weights<'a> {
 
     /// `file` is what messages call the bytes. Errors: `Format`.
     pub fn from_bytes(file: &str, bytes: &'a [u8]) -> Result<Self, MadffError> {
-        let found = loupe_checkpoints::read(bytes)
+        let mut found = loupe_checkpoints::read(bytes)
             .map_err(|error| MadffError::Format { file: file.to_owned(), why: error.problem })?;
         // The SDK writes facts as JSON texts, other writers plain.
-        let listed = |taps: &String| taps.replace([' ', '"'], "");
-        let taps = found.metadata.get("taps").map(listed);
+        let taps = found.metadata.remove("taps").map(|taps| taps.replace([' ', '"'], ""));
         Ok(Weights::File { file: file.to_owned(), tensors: found.tensors, taps })
     }
 

@@ -1,0 +1,367 @@
+//! The programs of ClipMPCAD and of MVFA-AD, its base: few-shot and zero-shot training and testing of
+//! medical sets, and ClipMPCAD's loop over MVTec AD. Source: the command lines of both repositories
+//! (arXiv:2403.12570).
+
+use std::fmt::Write as _;
+
+use super::options::{Known, Options, quoted, value, wrong};
+use super::{ImportError, Imported};
+
+const KNOWN: &[Known] = &[
+    value("model_name", "ViT-L-14-336"),
+    value("pretrain", "openai"),
+    value("obj", ""),
+    value("data_path", ""),
+    value("batch_size", "1"),
+    value("save_model", "1"),
+    value("save_path", ""),
+    value("img_size", "240"),
+    value("epoch", ""),
+    value("learning_rate", ""),
+    value("features_list", ""),
+    value("seed", "111"),
+    value("shot", ""),
+    value("iterate", "0"),
+];
+
+/// What they call a set, its layout here, and whether it has masks.
+const SETS: [(&str, &str, bool); 6] = [
+    ("Brain", "brain", true),
+    ("Liver", "liver", true),
+    ("Retina_RESC", "retina-resc", true),
+    ("Retina_OCT2017", "retina-oct", false),
+    ("Chest", "chest", false),
+    ("Histopathology", "histopathology", false),
+];
+
+/// Which of the two programs is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    ClipMpcad,
+    Mvfa,
+}
+
+/// Which of a program's scripts; the default is `train_few.py`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Script {
+    TrainFew,
+    TestFew,
+    TrainVisual,
+    MvtecTrain,
+    TrainZero,
+    TestZero,
+}
+
+impl Script {
+    fn of(system: System, words: &[String]) -> Result<Script, ImportError> {
+        let before = words.iter().take_while(|word| !word.starts_with('-'));
+        let Some(named) = before.filter(|word| word.ends_with(".py")).last() else {
+            return Ok(Script::TrainFew);
+        };
+        let name = named.rsplit('/').next().unwrap_or_default();
+        let common = [("train_few.py", Script::TrainFew), ("test_few.py", Script::TestFew)];
+        let own = match system {
+            System::ClipMpcad => {
+                [("train_visual.py", Script::TrainVisual), ("mvtec_train.py", Script::MvtecTrain)]
+            }
+            System::Mvfa => {
+                [("train_zero.py", Script::TrainZero), ("test_zero.py", Script::TestZero)]
+            }
+        };
+        let all: Vec<_> = common.into_iter().chain(own).collect();
+        all.iter().find(|known| known.0 == name).map(|known| known.1).ok_or_else(|| {
+            let names = all.iter().map(|known| known.0).collect::<Vec<_>>().join(", ");
+            ImportError::Unsupported {
+                message: format!("there is no script `{name}`; the program's are {names}"),
+            }
+        })
+    }
+
+    fn is_zero(self) -> bool {
+        matches!(self, Script::TrainZero | Script::TestZero)
+    }
+
+    fn tests(self) -> bool {
+        matches!(self, Script::TestFew | Script::TestZero | Script::TrainVisual)
+    }
+
+    /// What an option is where the scripts differ.
+    fn default(self, system: System, name: &str) -> &'static str {
+        match (name, self, system) {
+            ("obj", Script::TestFew, System::ClipMpcad) => "Liver",
+            ("obj", Script::TrainFew | Script::TestFew, System::Mvfa) => "Liver",
+            ("obj", ..) => "Retina_RESC",
+            ("epoch", Script::MvtecTrain, _) => "1",
+            ("epoch", ..) => "50",
+            ("learning_rate", Script::MvtecTrain | Script::TrainZero | Script::TestZero, _) => {
+                "0.0001"
+            }
+            ("learning_rate", ..) => "0.001",
+            ("features_list", Script::TestFew, System::ClipMpcad) => "12",
+            ("features_list", ..) => "6,12,18,24",
+            ("shot", Script::MvtecTrain, _) => "1",
+            ("shot", ..) => "4",
+            _ => "",
+        }
+    }
+}
+
+/// What was asked for, read.
+struct Asked {
+    system: System,
+    script: Script,
+    /// Layout, and whether it has masks.
+    set: (&'static str, bool),
+    root: String,
+    size: u32,
+    epochs: u32,
+    lr: f64,
+    taps: Vec<u32>,
+    seed: u64,
+    shots: u32,
+    state: String,
+}
+
+/// The pipeline of a command line. Errors: what argparse or the scripts refuse, and what has no
+/// counterpart here.
+pub fn import(system: System, words: &[String]) -> Result<Imported, ImportError> {
+    let name = match system {
+        System::ClipMpcad => "ClipMPCAD",
+        System::Mvfa => "MVFA-AD",
+    };
+    let script = Script::of(system, words)?;
+    let options = Options::parse(name, KNOWN, &joined(words))?;
+    let asked = read(system, script, &options)?;
+    let mut notes = Vec::new();
+    let mut note = |text: &str| notes.push(text.to_owned());
+    if script.tests() {
+        note(
+            "the original reads a checkpoint; `state` may name its `.pth` file, or train with `loupe train`",
+        );
+    } else {
+        note("train it first: `loupe train PIPELINE.toml`, then run it");
+    }
+    match script {
+        Script::MvtecTrain => note(
+            "the original goes on testing the images that it learned from; here they leave the test set",
+        ),
+        Script::TrainZero => note(
+            "the original looks at the test set five times an epoch, this one once, after each epoch",
+        ),
+        _ => {}
+    }
+    if options.text("iterate") != "0" && !script.is_zero() {
+        note(
+            "`--iterate`: the number of the line is `data.references.seed`; a negative one is \
+              `data.references.select = \"seeded\"`",
+        );
+    }
+    let save = matches!(script, Script::TestFew | Script::TrainVisual);
+    let run = if save { vec!["--save".to_owned(), "panels".to_owned()] } else { Vec::new() };
+    Ok(Imported { pipeline: written(&asked), hooks: None, run, notes })
+}
+
+/// argparse lets `--features_list` take several words.
+fn joined(words: &[String]) -> Vec<String> {
+    let mut joined: Vec<String> = Vec::new();
+    let mut in_list = false;
+    for word in words {
+        let is_number = word.parse::<u32>().is_ok();
+        match joined.last_mut() {
+            Some(last) if in_list && is_number && !last.starts_with('-') => {
+                *last += &format!(",{word}");
+            }
+            _ => joined.push(word.clone()),
+        }
+        if word.starts_with("--") {
+            in_list = word == "--features_list" || word.starts_with("--features_list=");
+        }
+    }
+    joined
+}
+
+fn read(system: System, script: Script, options: &Options) -> Result<Asked, ImportError> {
+    let text = |name: &str| match options.is_given(name) {
+        true => options.text(name).to_owned(),
+        false => script.default(system, name).to_owned(),
+    };
+    let number = |name: &str, wanted: &str| -> Result<u32, ImportError> {
+        let text = text(name);
+        text.parse().ok().filter(|n| *n > 0).ok_or_else(|| wrong(name, wanted, &text))
+    };
+    if options.text("model_name").replace('/', "-") != "ViT-L-14-336"
+        || !options.text("pretrain").eq_ignore_ascii_case("openai")
+    {
+        let message = "the original knows the model ViT-L-14-336 with OpenAI's weights alone; change \
+                       `stages.clip` of the pipeline for another";
+        return Err(ImportError::Unsupported { message: message.to_owned() });
+    }
+    if options.text("batch_size") != "1" {
+        return Err(ImportError::Refused { message: "`--batch_size` other than 1 breaks it" });
+    }
+    let obj = text("obj");
+    let set = match SETS.iter().find(|set| set.0 == obj) {
+        _ if script == Script::MvtecTrain => ("mvtec-ad", true),
+        Some((_, layout, masks)) => (*layout, *masks),
+        None => {
+            let names = SETS.map(|set| set.0).join(", ");
+            return Err(wrong("obj", &format!("one of {names}"), &obj));
+        }
+    };
+    let taps = text("features_list");
+    let list: Option<Vec<u32>> = taps.split(',').map(|tap| tap.trim().parse().ok()).collect();
+    let ascends = |list: &Vec<u32>| {
+        list.is_sorted_by(|a, b| a < b) && list.iter().all(|tap| (1..=24).contains(tap))
+    };
+    let lr = text("learning_rate");
+    let lr = lr.parse().ok().filter(|lr: &f64| *lr > 0.0 && lr.is_finite());
+    let given = options.text("data_path");
+    let state = options.text("save_path").trim_end_matches('/').to_owned();
+    Ok(Asked {
+        system,
+        script,
+        set,
+        root: match given {
+            "" => "${LOUPE_DATA}".to_owned(),
+            given => given.to_owned(),
+        },
+        size: number("img_size", "a side in pixels")?,
+        // The industrial script sets it to 1 after reading it.
+        epochs: if script == Script::MvtecTrain {
+            1
+        } else {
+            number("epoch", "a number of epochs")?
+        },
+        lr: lr
+            .ok_or_else(|| wrong("learning_rate", "a positive number", &text("learning_rate")))?,
+        taps: list
+            .filter(ascends)
+            .ok_or_else(|| wrong("features_list", "blocks from 1 to 24 that ascend", &taps))?,
+        seed: options.parsed("seed", "a whole number")?,
+        shots: if script.is_zero() { 0 } else { number("shot", "a number of references")? },
+        state: if state.is_empty() { "states".to_owned() } else { state },
+    })
+}
+
+fn written(asked: &Asked) -> String {
+    let (layout, masks) = asked.set;
+    let industrial = asked.script == Script::MvtecTrain;
+    let head = if masks { "seg" } else { "det" };
+    let Asked { size, shots, seed, .. } = asked;
+    let fusion = match asked.system {
+        System::ClipMpcad => "madff",
+        System::Mvfa => "mvfa",
+    };
+    let references = match (asked.script.is_zero(), industrial) {
+        (true, _) => "{ shots = 0 }".to_owned(),
+        (_, true) => format!(
+            "{{ shots = {shots}, anomalous = \"shots\", seed = {seed}, select = \"seeded\" }}"
+        ),
+        _ => format!(
+            "{{ shots = {shots}, anomalous = \"shots\", select = \"manifest\", \
+             manifest = \"${{LOUPE_DATA}}/fewshot_seed/{{class}}/{{shots}}-shot.txt\" }}"
+        ),
+    };
+    let normalize = if industrial { "clip" } else { "none" };
+    let mut out = format!(
+        "loupe = 1\n[data]\ndataset    = {layout}\nroot       = {root}\nreferences = {references}\n[stages]\n\
+         image   = {{ prepare = \"square\", sizes = [{size}], filter = \"pillow-bicubic\", normalize = \"{normalize}\" }}\n\
+         clip    = {{ encoder = \"clip\", image = \"image\", model = \"ViT-L-14-336\", weights = \"openai\", activation = \"gelu\" }}\n\
+         adapted = {{ fusion = \"{fusion}\", taps = \"clip\", at = {taps:?}, image = \"image\", heads = [\"seg\", \"det\"], state = {state} }}\n\
+         words   = {{ prompts = \"ensemble\", sets = [\"clip-35\"], subject = \"class\", embed_with = \"clip\" }}\n",
+        layout = quoted(layout),
+        root = quoted(&asked.root),
+        taps = asked.taps,
+        state = quoted(&asked.state),
+    );
+    out += &voting(asked, head, masks);
+    out += "[train]\nstage     = \"adapted\"\ntext      = \"words\"\n";
+    if !asked.script.is_zero() {
+        out += "augment   = \"mvfa-11\"\n";
+    }
+    let keep = if industrial { "last" } else { "best-test" };
+    let _ = write!(
+        out,
+        "loss      = {{ det = \"bce-on-probability\", seg = [\"focal\", \"dice\"] }}\n\
+         optimizer = {{ name = \"adam\", lr = {lr}, betas = [0.5, 0.999] }}\n\
+         epochs    = {epochs}\nkeep      = \"{keep}\"\n",
+        lr = asked.lr,
+        epochs = asked.epochs,
+    );
+    if asked.script.is_zero() {
+        let others = SETS.iter().filter(|set| set.1 != layout);
+        let root = quoted(&asked.root);
+        let line = |set: &(&str, &str, bool)| {
+            format!("    {{ dataset = \"{}\", root = {root} }},\n", set.1)
+        };
+        let _ = write!(out, "auxiliary = [\n{}]\n", others.map(line).collect::<String>());
+    }
+    let _ = write!(out, "[protocol]\nuse = [\"native\"]\n[run]\nseed = {seed}\n");
+    out
+}
+
+/// What makes of tokens a map and a verdict.
+fn voting(asked: &Asked, head: &str, masks: bool) -> String {
+    let size = asked.size;
+    let told = |name: &str, head: &str, emit: &str| {
+        format!(
+            "{name:7} = {{ scorer = \"language\", query = \"adapted.{head}_tokens\", text = \"words\", model = \"average\", \
+             renormalize = true, scale = 100.0{emit} }}\n"
+        )
+    };
+    let map = |name: &str, of: &str, then: &str| {
+        format!(
+            "{name:7} = {{ map = \"bilinear-align-corners\", of = \"{of}\", size = {size}{then} }}\n"
+        )
+    };
+    let margin = ", emit = \"margin\"";
+    let sigmoid = ", then = \"sigmoid\"";
+    let zero =
+        map("zero_at", "told", sigmoid) + "zero    = { fusion = \"sum\", parts = \"zero_at\" }\n";
+    if asked.script.is_zero() {
+        return [
+            told("told", "seg", margin),
+            zero,
+            told("telling", "det", ""),
+            "per_tap = { pool = \"mean\", of = \"telling\" }\n\
+             verdict = { fusion = \"sum\", parts = \"per_tap\" }\n\
+             [output]\nanomaly_map   = \"zero\"\nanomaly_score = \"verdict\"\n"
+                .to_owned(),
+        ]
+        .concat();
+    }
+    let bank = format!(
+        "differs = {{ scorer = \"nearest\", query = \"adapted.{head}_tokens\", rows = [\"adapted.{head}_tokens\", \
+         \"adapted.{head}_prefix\"], fit_on = \"references\", augment = \"mvfa-11\", distance = \"cosine\" }}\n\
+         {}few     = {{ fusion = \"sum\", parts = \"few_at\" }}\n",
+        map("few_at", "differs", "")
+    );
+    let both = |few: &str| {
+        format!(
+            "zero01  = {{ fusion = \"min-max\", parts = \"zero\", fit_on = \"test-set\" }}\n\
+             few01   = {{ fusion = \"min-max\", parts = \"{few}\", fit_on = \"test-set\" }}\n\
+             both    = {{ fusion = \"weighted\", parts = [\"zero01\", \"few01\"], weights = [0.5, 0.5] }}\n"
+        )
+    };
+    let parts = match masks {
+        true => [
+            told("told", head, margin),
+            zero,
+            bank,
+            both("few"),
+            "verdict = { pool = \"max\", of = \"both\" }\n\
+             [output]\nanomaly_map   = \"both\"\nanomaly_score = \"verdict\"\n"
+                .to_owned(),
+        ],
+        false => [
+            told("told", head, ""),
+            "per_tap = { pool = \"mean\", of = \"told\" }\n\
+             zero    = { fusion = \"sum\", parts = \"per_tap\" }\n"
+                .to_owned(),
+            bank,
+            "mean    = { pool = \"mean\", of = \"few\" }\n".to_owned() + both("mean").as_str(),
+            "[output]\nanomaly_map   = \"few\"\nanomaly_score = \"both\"\n".to_owned(),
+        ],
+    };
+    parts.concat()
+}
