@@ -275,9 +275,9 @@ fn conjugate(a: &Complex) -> Complex {
 /// `factors` times the conjugate of `a` at length 1; 0 where `a` is.
 fn turned_back(a: &Complex, factors: &Lanes) -> Complex {
     let mut made = ZERO;
-    for lane in 0..LANES {
+    for (lane, factor) in factors.iter().enumerate() {
         let length = (a.re[lane] * a.re[lane] + a.im[lane] * a.im[lane]).sqrt();
-        let factor = if length > 0.0 { factors[lane] / length } else { 0.0 };
+        let factor = if length > 0.0 { factor / length } else { 0.0 };
         (made.re[lane], made.im[lane]) = (factor * a.re[lane], -factor * a.im[lane]);
     }
     made
