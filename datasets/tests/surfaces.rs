@@ -302,6 +302,17 @@ fn a_larger_picture_shows_the_same_piece() {
 }
 
 #[test]
+fn a_defect_that_cannot_happen_is_named() {
+    let product = Product::new("granite", 0).expect("product");
+    let cells = product.defective(0, "missing_cell", 64, 0.0).expect_err("error").to_string();
+    expect![[r#"
+        `granite` has no cells, so `missing_cell` cannot happen to it; it suits:
+              wire_mesh, perforated_plate, printed_dots, square_tiles,
+              circuit_board, capsules, wafer, checker_plate, hex_tiles, brick"#]]
+    .assert_eq(&wrap(&cells));
+}
+
+#[test]
 fn mistakes_are_named() {
     let dir = tempfile::tempdir().expect("dir");
     let full = dir.path().join("full");
@@ -357,14 +368,6 @@ fn mistakes_are_named() {
               missing_cell, chip, fray, stain, blotch, corrosion, smear, wear,
               missing_coating, faint_region, discolouration, uneven"#]]
     .assert_eq(&error(&new, Options { set: Set::Training, ..burnt }));
-    let product = Product::new("granite", 0).expect("product");
-    let cells = product.defective(0, "missing_cell", 64, 0.0).expect_err("error").to_string();
-    expect![[r#"
-        `granite` has no cells, so `missing_cell` cannot happen to it; it suits:
-              wire_mesh, perforated_plate, printed_dots, square_tiles,
-              circuit_board, capsules, wafer, checker_plate, hex_tiles, brick"#]]
-    .assert_eq(&wrap(&cells));
-
     make_dataset(&full, &small()).expect("an empty folder may be filled");
     let before = digests(&full);
     expect!["`DIR/full` exists and is not empty; give a new folder or remove it first"]
