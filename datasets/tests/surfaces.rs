@@ -302,14 +302,32 @@ fn a_larger_picture_shows_the_same_piece() {
 }
 
 #[test]
-fn a_defect_that_cannot_happen_is_named() {
-    let product = Product::new("granite", 0).expect("product");
-    let cells = product.defective(0, "missing_cell", 64, 0.0).expect_err("error").to_string();
+fn counts_and_names_that_no_set_has_are_named() {
+    let dir = tempfile::tempdir().expect("dir");
+    let new = dir.path().join("new");
+    let error = |root: &Path, options: Options| {
+        wrap(&make_dataset(root, &options).expect_err("error").to_string())
+    };
+    expect!["0 products of a surface are not possible; give 1 to 1000"]
+        .assert_eq(&error(&new, Options { n_products: 0, ..small() }));
+    expect!["1000000 products of a surface are not possible; give 1 to 1000"]
+        .assert_eq(&error(&new, Options { n_products: 1_000_000, ..small() }));
     expect![[r#"
-        `granite` has no cells, so `missing_cell` cannot happen to it; it suits:
-              wire_mesh, perforated_plate, printed_dots, square_tiles,
-              circuit_board, capsules, wafer, checker_plate, hex_tiles, brick"#]]
-    .assert_eq(&wrap(&cells));
+        that would be 18446744073709551615 pictures, and 200000 is the most; ask
+              for fewer"#]]
+    .assert_eq(&error(&new, Options { n_train: usize::MAX, ..small() }));
+    expect![[r#"
+        `woven` is a surface that set `held-out` does not have; it has carpet,
+              hex_tiles, brick, knit, cork"#]]
+    .assert_eq(&error(&new, Options { set: Set::HeldOut, ..small() }));
+    let burnt = Options { families: vec![], defects: vec!["burn".to_owned()], ..small() };
+    expect![[r#"
+        `burn` is a defect that set `training` does not have; it has scratch,
+              abrasion, crack, hairline, cut, crease, broken_thread, pull, hole,
+              pinholes, porosity, blister, contamination, foreign_object,
+              missing_cell, chip, fray, stain, blotch, corrosion, smear, wear,
+              missing_coating, faint_region, discolouration, uneven"#]]
+    .assert_eq(&error(&new, Options { set: Set::Training, ..burnt }));
 }
 
 #[test]
@@ -348,26 +366,14 @@ fn mistakes_are_named() {
     .assert_eq(&error(&new, Options { light: f32::NAN, ..small() }));
     let none = Options { n_train: 0, n_test_good: 0, n_test_per_defect: 0, ..small() };
     expect!["nothing to make: all counts of images are 0"].assert_eq(&error(&new, none));
-    expect!["0 products of a surface are not possible; give 1 to 1000"]
-        .assert_eq(&error(&new, Options { n_products: 0, ..small() }));
-    expect!["1000000 products of a surface are not possible; give 1 to 1000"]
-        .assert_eq(&error(&new, Options { n_products: 1_000_000, ..small() }));
+    let product = Product::new("granite", 0).expect("product");
+    let cells = product.defective(0, "missing_cell", 64, 0.0).expect_err("error").to_string();
     expect![[r#"
-        that would be 18446744073709551615 pictures, and 200000 is the most; ask
-              for fewer"#]]
-    .assert_eq(&error(&new, Options { n_train: usize::MAX, ..small() }));
-    expect![[r#"
-        `woven` is a surface that set `held-out` does not have; it has carpet,
-              hex_tiles, brick, knit, cork"#]]
-    .assert_eq(&error(&new, Options { set: Set::HeldOut, ..small() }));
-    let burnt = Options { families: vec![], defects: names("burn"), ..small() };
-    expect![[r#"
-        `burn` is a defect that set `training` does not have; it has scratch,
-              abrasion, crack, hairline, cut, crease, broken_thread, pull, hole,
-              pinholes, porosity, blister, contamination, foreign_object,
-              missing_cell, chip, fray, stain, blotch, corrosion, smear, wear,
-              missing_coating, faint_region, discolouration, uneven"#]]
-    .assert_eq(&error(&new, Options { set: Set::Training, ..burnt }));
+        `granite` has no cells, so `missing_cell` cannot happen to it; it suits:
+              wire_mesh, perforated_plate, printed_dots, square_tiles,
+              circuit_board, capsules, wafer, checker_plate, hex_tiles, brick"#]]
+    .assert_eq(&wrap(&cells));
+
     make_dataset(&full, &small()).expect("an empty folder may be filled");
     let before = digests(&full);
     expect!["`DIR/full` exists and is not empty; give a new folder or remove it first"]

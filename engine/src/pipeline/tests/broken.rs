@@ -561,7 +561,16 @@ fn words_of_another_width() {
                |                                       |
                |                                       `d` is 640 by `clip.image_embedding@240`
 
-            1 error
+            warning: encoder `clip` reads 224 x 224 pixels of an image of size 240
+              --> fade.toml:18:11
+               |
+            18 | encoder = "clip"
+               |           ^^^^^^ its patches are 32 x 32 pixels, the rest is cut off
+               |
+               = help: size 224 or 256 is whole patches
+               = note: a map is stretched over the whole image, so it is off by up to what is cut off
+
+            1 error, 1 warning
         "#]],
     );
 }
