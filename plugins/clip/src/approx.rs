@@ -61,19 +61,6 @@ pub fn sum_of(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     lanes.iter().sum::<f32>() + rest.iter().map(|value| f(*value)).sum::<f32>()
 }
 
-/// Sum of `a * (b - shift)` in eight lanes.
-pub fn dot(a: &[f32], b: &[f32], shift: f32) -> f32 {
-    let mut lanes = [0.0_f32; 8];
-    let ((groups, rest), (others, other_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    for (group, other) in groups.iter().zip(others) {
-        for ((lane, a), b) in lanes.iter_mut().zip(group).zip(other) {
-            *lane += a * (b - shift);
-        }
-    }
-    let rest = rest.iter().zip(other_rest).map(|(a, b)| a * (b - shift));
-    lanes.iter().sum::<f32>() + rest.sum::<f32>()
-}
-
 /// The largest value; a NaN does not count.
 pub fn max_of(values: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
@@ -120,7 +107,6 @@ mod tests {
         let values: Vec<f32> = (1..=19).map(|i| i as f32).collect();
         assert_eq!(sum_of(&values, |v| v), 190.0);
         assert_eq!(sum_of(&[], |v| v), 0.0);
-        assert_eq!(dot(&values, &values, 1.0), 2280.0);
         for last in 0..19 {
             assert_eq!(max_of(&values[..=last]), last as f32 + 1.0);
         }

@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Storage, Tensor};
 use rayon::prelude::*;
 
 use crate::activation;
-use crate::approx::{dot, exp_of_negative, max_of, sum_of};
+use crate::approx::{exp_of_negative, max_of, sum_of};
 use crate::config::Activation;
 use crate::error::{ClipError, Result};
 
@@ -271,6 +271,19 @@ pub fn softmax_pull_back(fresh: &Tensor, probabilities: &Tensor) -> Result<()> {
     })
 }
 
+/// Sum of `a * (b - shift)` in eight lanes.
+fn dot(a: &[f32], b: &[f32], shift: f32) -> f32 {
+    let mut lanes = [0.0_f32; 8];
+    let ((groups, rest), (others, other_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (group, other) in groups.iter().zip(others) {
+        for ((lane, a), b) in lanes.iter_mut().zip(group).zip(other) {
+            *lane += a * (b - shift);
+        }
+    }
+    let rest = rest.iter().zip(other_rest).map(|(a, b)| a * (b - shift));
+    lanes.iter().sum::<f32>() + rest.sum::<f32>()
+}
+
 fn softmax_row(row: &mut [f32]) {
     let max = max_of(row);
     row.iter_mut().for_each(|v| *v = exp_of_negative(*v - max));
@@ -285,6 +298,13 @@ fn length(row: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dot_product_takes_every_value() {
+        let values: Vec<f32> = (1..=19).map(|i| i as f32).collect();
+        assert_eq!(dot(&values, &values, 1.0), 2280.0);
+        assert_eq!(dot(&[], &[], 1.0), 0.0);
+    }
 
     #[test]
     fn a_matrix_is_transposed_whatever_its_sides() {
