@@ -1,7 +1,7 @@
 //! Files that are either whole or not there: written beside their name, synced, then renamed.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +34,20 @@ pub fn sync<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), Writ
         synced.map_err(|source| WriteError { path: path.clone(), source })?;
     }
     Ok(())
+}
+
+/// Bytes of a file that people write, at most: a larger one is something else.
+const MOST_TEXT: u64 = 64 << 20;
+
+/// The bytes of a file that people write. Errors: the system's; more than 64 MiB, as of a device that
+/// never ends.
+pub fn read_text(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MOST_TEXT + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MOST_TEXT {
+        true => Err(io::Error::other("it has more than 64 MiB")),
+        false => Ok(bytes),
+    }
 }
 
 fn write(path: &Path, bytes: &[u8], synced: bool) -> Result<(), WriteError> {
@@ -124,6 +138,12 @@ mod tests {
         let message = write_whole(&path, b"x").unwrap_err().to_string();
         assert!(message.contains("taken"), "{message}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_never_ends_is_not_read_for_ever() {
+        let message = read_text(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert_eq!(message, "it has more than 64 MiB");
     }
 
     #[test]

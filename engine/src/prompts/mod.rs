@@ -115,7 +115,7 @@ pub fn read_text(path: &Path) -> Result<String, PromptsError> {
     if got > MAX_FILE_BYTES {
         return Err(PromptsError::TooBig { path: path.to_owned(), got, limit: MAX_FILE_BYTES });
     }
-    let bytes = std::fs::read(path).map_err(fail)?;
+    let bytes = crate::files::read_text(path).map_err(fail)?;
     String::from_utf8(bytes).map_err(|_| PromptsError::Text { path: path.to_owned() })
 }
 
