@@ -129,6 +129,7 @@ fn pipeline(query: Select, mapped: Vec<Label>) -> Pipeline {
             stage("image", Component::Prepare(prepare), Vec::new(), Vec::new()),
             stage("differs", near, inputs, mapped),
         ],
+        train: None,
         output: Output::default(),
         protocols: Vec::new(),
         hooks: None,
