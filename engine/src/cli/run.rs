@@ -181,7 +181,9 @@ impl Command<'_> {
         write_whole(&file("csv"), summary.csv.as_bytes())?;
         write_whole(&file("json"), format!("{:#}\n", summary.json).as_bytes())?;
         match common.format {
-            Format::Table => print(&summary.text)?,
+            Format::Table => {
+                print(&format!("setting: {}\n{}", self.study.setting(), summary.text))?
+            }
             Format::Json => print_json(&summary.json)?,
         }
         eprintln!("wrote {}", file("csv").display());

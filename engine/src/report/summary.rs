@@ -44,7 +44,7 @@ pub fn summary_table(setting: &str, cells: &[SummaryCell]) -> Summary {
             protocols.push(&row.protocol);
         }
     }
-    let mut text = format!("setting: {setting}\n");
+    let mut text = String::new();
     let mut lines = Vec::new();
     for protocol in protocols {
         let of_protocol = lines_of(cells, protocol);

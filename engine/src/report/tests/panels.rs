@@ -29,10 +29,10 @@ fn image_mask_overlay_map_and_threshold_have_their_colours() {
     assert_eq!((picture.width, picture.height), (40, 4));
     let (grey, black, white) = ([100; 3], [0; 3], [255; 3]);
     // Low is blue, high is red, in red, green, blue.
-    let (blue, red) = ([0, 0, 128], [255, 77, 0]);
+    let (blue, red) = ([0, 0, 128], [255, 76, 0]);
     assert_eq!(ends(&picture, 0), [grey, grey]);
     assert_eq!(ends(&picture, 1), [black, white]);
-    assert_eq!(ends(&picture, 2), [[50, 50, 114], [178, 89, 50]]);
+    assert_eq!(ends(&picture, 2), [[50, 50, 114], [178, 88, 50]]);
     assert_eq!(ends(&picture, 3), [blue, red]);
     assert_eq!(ends(&picture, 4), [black, white]);
 }
@@ -41,7 +41,7 @@ fn image_mask_overlay_map_and_threshold_have_their_colours() {
 fn without_a_mask_its_panel_is_left_out() {
     let picture = panels(None);
     assert_eq!(picture.width, 32);
-    assert_eq!(ends(&picture, 1), [[50, 50, 114], [178, 89, 50]]);
+    assert_eq!(ends(&picture, 1), [[50, 50, 114], [178, 88, 50]]);
 }
 
 /// A run whose maps are `[0.0, 0.1, 0.2, score]`; the last panel of each image, at the map's highest place.

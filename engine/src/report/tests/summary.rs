@@ -28,7 +28,6 @@ fn mean_and_spread_over_seeds_for_each_number_of_shots() {
         ],
     );
     let want = "\
-setting: inductive
 protocol: native, mean ± standard deviation over seeds
 shots   class   seeds   image AUROC
     1   mean        2    80.0 ± 7.1
