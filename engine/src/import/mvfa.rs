@@ -181,9 +181,10 @@ fn joined(words: &[String]) -> Vec<String> {
 }
 
 fn read(system: System, script: Script, options: &Options) -> Result<Asked, ImportError> {
-    let text = |name: &str| match options.is_given(name) {
-        true => options.text(name).to_owned(),
-        false => script.default(system, name).to_owned(),
+    let text = |name: &str| {
+        let own = script.default(system, name);
+        let text = if options.is_given(name) || own.is_empty() { options.text(name) } else { own };
+        text.to_owned()
     };
     let number = |name: &str, wanted: &str| -> Result<u32, ImportError> {
         let text = text(name);

@@ -9,6 +9,9 @@ use super::*;
 
 /// METRICS: maps in f32, largest difference over the root mean square.
 const MAPS: f64 = 2e-5;
+/// A distance is 1 less a cosine, and has the cosine's rounding: of four taps, in f32, on either side. The
+/// record's maps in f32 and in f64 are 5e-6 apart.
+const ROUNDING: f32 = 1e-6;
 const SCORES: f64 = 1e-5;
 const N_TESTS: usize = 8;
 const N_BANK: usize = 22;
@@ -155,11 +158,15 @@ fn auroc(scores: &[f32], anomalous: &[bool]) -> f64 {
 }
 
 fn assert_near(name: &str, got: &[f32], want: &[f32], tolerance: f64) {
-    let found = error(got, want);
-    assert!(found <= tolerance, "{name}: {found:.2e}");
+    let fits = |want: &[f32]| {
+        let far = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        (error(got, want) <= tolerance || far <= ROUNDING, error(got, want), far)
+    };
+    let (fit, found, far) = fits(want);
+    assert!(fit, "{name}: {found:.2e}, {far:.2e}");
     let mut moved = want.to_vec();
     moved[3] += 1e-3;
-    assert!(error(got, &moved) > tolerance, "{name}: the test sees nothing");
+    assert!(!fits(&moved).0, "{name}: the test sees nothing");
 }
 
 /// Maps of the test set from both branches, image after image, and the final ones.

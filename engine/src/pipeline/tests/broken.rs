@@ -1054,10 +1054,12 @@ fn reserved_key_of_a_later_version() {
 
 #[test]
 fn what_augment_is() {
-    for wrong in ["\"mvfa-11\"", "{ seed = 1 }", "{ defects = 0 }", "{ defects = 4, angle = 90 }"] {
+    for wrong in ["\"mvfa-12\"", "{ seed = 1 }", "{ defects = 0 }", "{ defects = 4, angle = 90 }"] {
         let message = messages(&edit("k = 1", &format!("k = 1\naugment = {wrong}")));
         assert!(
-            message.contains("`augment` of stage `differs` wants `{ defects = 16 }`"),
+            message.contains(
+                "`augment` of stage `differs` wants `\"mvfa-11\"`, or `{ defects = 16 }`"
+            ),
             "{wrong}: {message}"
         );
     }

@@ -83,7 +83,7 @@ fn numbers_that_are_none_are_refused() {
 #[test]
 fn taps_that_are_not_those_of_the_training_are_refused() {
     let bytes = edited(Some("6, 12, 18, 24"), |_| {});
-    says(&refused(bytes), &["taps `6, 12, 18, 24`", "`at` is [2, 4, 6, 8]"]);
+    says(&refused(bytes), &["taps `6,12,18,24`", "`at` is [2, 4, 6, 8]"]);
     let bytes = edited(None, |state| state.retain(|name, _| !name.contains("adapters.3.")));
     says(&refused(bytes), &["taps 1 to 3 of a list", "`at` is [2, 4, 6, 8]"]);
 }
