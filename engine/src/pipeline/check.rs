@@ -120,6 +120,7 @@ impl Checker<'_> {
             .into_iter()
             .flatten()
             .map(|value| value.stage)
+            .chain(train.as_ref().map(|(_, found)| found.text))
             .collect();
         let needed = order::needed(drafts.len(), &edges, &roots);
         self.unused(&drafts, &needed);

@@ -70,7 +70,8 @@ fn auxiliary() -> Json {
 /// The section with the stages it names, as indices into the drafts.
 pub(super) struct Found {
     stage: (usize, At),
-    text: usize,
+    /// Needed whether an output reads it or not.
+    pub(super) text: usize,
     train: Train,
 }
 
