@@ -153,7 +153,10 @@ fn a_dry_run_asks_nobody() {
         "tooth brush",
     ]);
     assert_eq!(by_hand.code, Some(0), "{by_hand:?}");
-    assert!(by_hand.stderr.contains("give a source, or an `llm` stage, a `model` to ask one"), "{by_hand:?}");
+    assert!(
+        by_hand.stderr.contains("give a source, or an `llm` stage, a `model` to ask one"),
+        "{by_hand:?}"
+    );
     let no_url = world.run(["prompts", "generate", &world.path("p.toml").display().to_string()]);
     assert_eq!(no_url.code, Some(1));
     assert!(no_url.stderr.contains("give `--base-url URL` or set LOUPE_LLM_URL"), "{no_url:?}");

@@ -118,7 +118,9 @@ fn nothing(pipeline: &Pipeline, loader: &Loader) -> &'static str {
         _ => false,
     };
     match pipeline.stages.iter().any(|stage| has_tool(&stage.component)) {
-        true => "its prompt caches are written by hand; give a source, or an `llm` stage, a `model` to ask one",
+        true => {
+            "its prompt caches are written by hand; give a source, or an `llm` stage, a `model` to ask one"
+        }
         false => "no stage of this pipeline reads a prompt cache; `llm` and `hybrid` do",
     }
 }
