@@ -14,6 +14,8 @@ use crate::pipeline::model::{Component, Label};
 use crate::plugin::info::{ComponentInfo, Kind, Port, ValueKind, Verb};
 use crate::plugin::{Instance, PluginError, Sentence, Tensor, Value};
 
+/// Counts the changes of what a component is probed with: outputs of two probes are no two builds'.
+const PROBE: u64 = 2;
 /// Sides of the probes, tried in this order: a component may want more than a few rows.
 const SIDES: [usize; 2] = [3, 16];
 /// Width where neither the config nor a neighbour fixes one.
@@ -76,7 +78,7 @@ pub(super) fn compare_new_binaries(engine: &Engine<'_>) -> Result<(), RunError> 
 }
 
 fn key(engine: &Engine<'_>, stage: usize) -> Key {
-    KeyBuilder::new("fingerprint").key("stage", &engine.keys[stage]).finish()
+    KeyBuilder::new("fingerprint").u64("probe", PROBE).key("stage", &engine.keys[stage]).finish()
 }
 
 /// The component that is probed and the sizes of what it is given.
