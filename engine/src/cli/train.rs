@@ -4,10 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
+use indicatif::ProgressBar;
 
-use super::study::{Keep as Kept, Study, StudyOptions};
+use super::study::{Keep as Kept, Study, StudyOptions, bar};
 use super::text::columns;
 use super::{Common, Exit, Format, Outcome, parse_set, print, print_json, setup};
 use crate::data;
@@ -207,15 +206,7 @@ impl<'a> Shown<'a> {
         images: &'a ClassImages,
         samples: &'a [Sample],
     ) -> Self {
-        let bar = ProgressBar::new(0);
-        if !std::io::stderr().is_terminal() {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-        }
-        if let Ok(style) =
-            ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {eta} {msg}")
-        {
-            bar.set_style(style);
-        }
+        let bar = bar("{prefix} [{bar:30}] {pos}/{len} {eta} {msg}");
         let now = Instant::now();
         Shown { study, train, references, images, samples, bar, started: now, since: now }
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Epoch, Learned, Learning, Sample, StepLosses, TrainError};
-use crate::files::write_whole;
+use crate::files::{WriteError, write_whole};
 use crate::pipeline::model::{Component, Train};
 use crate::run::{Engine, hex};
 
@@ -170,9 +170,9 @@ impl Checkpoint {
     }
 
     /// Writes what has been learned so far, for runs to read, beside its final name. Errors: `Write`.
-    pub fn write(
+    pub fn write<'l>(
         &self,
-        learned: &Learned,
+        learned: &'l Learned,
         at: &Position,
         train: &Train,
     ) -> Result<PathBuf, TrainError> {
@@ -187,15 +187,11 @@ impl Checkpoint {
             ("training".to_owned(), self.key.clone()),
             ("train".to_owned(), json(train)),
         ]);
-        let array = |learning: &Learning| {
+        let array = |learning: &'l Learning| {
             let bytes = Cow::Borrowed(learned.bytes_of(learning));
-            (learning.name.clone(), learning.shape.clone(), bytes)
+            (learning.name.clone(), learning.shape.as_slice(), bytes)
         };
-        let arrays: Vec<_> = learned.tensors.iter().map(array).collect();
-        let arrays: Vec<_> = arrays
-            .iter()
-            .map(|(name, shape, bytes)| (name.clone(), shape.as_slice(), bytes.clone()))
-            .collect();
+        let arrays: Vec<Array<'_>> = learned.tensors.iter().map(array).collect();
         let path = self.file.with_extension("candidate");
         write_whole(&path, &safetensors(facts, &arrays))?;
         Ok(path)
@@ -203,11 +199,8 @@ impl Checkpoint {
 
     /// Gives a candidate the name that runs read. Errors: `Write`.
     pub fn keep(&self, candidate: &Path) -> Result<(), TrainError> {
-        let bytes = fs::read(candidate).map_err(|error| TrainError::Read {
-            path: candidate.to_owned(),
-            message: error.to_string(),
-        })?;
-        Ok(write_whole(&self.file, &bytes)?)
+        let fail = |source| WriteError { path: self.file.clone(), source };
+        Ok(fs::rename(candidate, &self.file).map_err(fail)?)
     }
 
     /// Removes what only a training that goes on needs. Errors: `Read`.
