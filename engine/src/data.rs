@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use loupe_datasets::{Class, Dataset, DatasetError, Layout, Sample, Select};
 use thiserror::Error;
 
-use crate::pipeline::model::{Data, References};
+use crate::pipeline::model::{Compat, Data, References};
 use crate::run::{ClassImages, Image, MaskedImage, RunError};
 
 #[derive(Debug, Error)]
@@ -28,14 +28,19 @@ pub fn open(data: &Data) -> Result<Dataset, DataError> {
     Ok(Dataset::open(&data.root, &layout, data.classes.as_deref(), data.mask_above)?)
 }
 
-/// Images of one class with its references, and the samples under test in the same order.
+/// Images of one class with its references, and the samples under test in the same order: all that are
+/// no references, and these too where `compat` says so.
 pub fn class_images(
     class: &Class,
     references: &References,
+    compat: Compat,
 ) -> Result<(ClassImages, Vec<Sample>), DataError> {
     let References { shots, anomalous, seed, .. } = *references;
     let chosen = class.references(shots, anomalous, seed, &how(references)?)?;
-    let tests: Vec<Sample> = class.tests(&chosen).into_iter().cloned().collect();
+    let tests: Vec<Sample> = match compat.test_learned {
+        true => class.test.clone(),
+        false => class.tests(&chosen).into_iter().cloned().collect(),
+    };
     let masked = |sample: &Sample| {
         Ok(MaskedImage { image: open_sample(sample)?, mask: sample.mask.clone() })
     };

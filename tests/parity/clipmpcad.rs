@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use loupe_engine::pipeline::model::{Adam, HeadLosses, Keep, Loss, Train};
+use loupe_engine::pipeline::model::{Adam, HeadLosses, Keep, Loss, MaskFilter, Train};
 use loupe_engine::plugin::info::{Catalog, Kind};
 use loupe_engine::plugin::{Instance, Loader, Options, StageHost, State, Tensor, Value};
 use loupe_engine::run::{Start, Walk};
@@ -164,8 +164,11 @@ fn train(losses: &[(&str, &[Loss])], lr: f64) -> Train {
         losses: losses.iter().map(head).collect(),
         optimizer: Adam { lr, betas: [0.5, 0.999], eps: 1e-8 },
         scale: 100.0,
+        masks: MaskFilter::Nearest,
         epochs: 1,
         keep: Keep::Last,
+        held_out: None,
+        patience: None,
     }
 }
 

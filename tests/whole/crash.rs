@@ -4,7 +4,7 @@
 mod bench;
 mod disk;
 mod interrupt;
-mod kill;
+pub(crate) mod kill;
 mod same;
 mod sharing;
 mod shim;

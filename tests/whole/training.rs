@@ -1,6 +1,9 @@
 //! `loupe train`: adapters between an encoder's taps, of loupe's own and of a third party.
 
+mod epochs;
 mod gradients;
+mod kill;
+mod quirks;
 
 use std::process::Command;
 
@@ -139,6 +142,30 @@ fn another_data_set_teaches() {
     assert_eq!(trained.code, Some(0), "{}", trained.stderr);
     // Three normal test images and two of each of two defects, each in eleven forms.
     assert!(trained.stdout.contains("carpet       77"), "{}", trained.stdout);
+}
+
+/// What is learned from other sets alone is learned once; every class has its numbers and how it got them.
+#[test]
+fn classes_share_what_other_sets_taught() {
+    let world = World::new();
+    let data = world.path("data").display().to_string();
+    let small =
+        "--families carpet,leather --defects hole --size 64 --train 1 --good 1 --per-defect 1";
+    let ended = world.run(["dataset", "make", &data].into_iter().chain(small.split(' ')));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let auxiliary = format!("auxiliary = [{{ dataset = \"mvtec-ad\", root = {data:?} }}]");
+    let pipeline = pipeline(&world, &auxiliary);
+    let classes = ["--set", "data.classes=[\"carpet\",\"leather\"]"];
+    let none = ["--set", "data.references={shots=0}", "--set", "train.augment=\"none\""];
+    let sets = [&classes[..], &none].concat();
+    let trained = train(&world, &pipeline, &sets);
+    assert_eq!(trained.code, Some(0), "{}", trained.stderr);
+    for file in ["safetensors", "losses.csv"] {
+        let read =
+            |class: &str| std::fs::read(world.path(format!("states/{class}.{file}"))).unwrap();
+        assert!(read("carpet") == read("leather"), "{file}");
+    }
+    assert_eq!(losses(&world).len(), 3);
 }
 
 #[test]

@@ -15,7 +15,9 @@ use crate::files::write_whole;
 use crate::metrics::ClassMetrics;
 use crate::pipeline::model::{Keep, References, Train};
 use crate::run::{ClassImages, RunError, state_file};
-use crate::train::{Epoch, Lesson, TrainError, TrainOptions, Trained, Watch, train_class};
+use crate::train::{
+    Epoch, Lesson, TrainError, TrainOptions, Trained, Watch, train_class, write_curve,
+};
 use loupe_datasets::Sample;
 
 /// Steps between two checkpoints.
@@ -80,11 +82,12 @@ pub(super) fn all_classes(
         if let (Some((_, first)), 0, 0) = (rows.first(), references.shots, references.anomalous) {
             let file = state_file(&folder, &class.name);
             write_whole(&file, &fs::read(&first.file)?)?;
+            write_curve(&file, &first.epochs)?;
             let trained = Trained { file, ..first.clone() };
             rows.push((class.name.clone(), trained));
             continue;
         }
-        let (images, samples) = data::class_images(class, references)?;
+        let (images, samples) = data::class_images(class, references, study.pipeline.compat)?;
         let options = TrainOptions { fresh, save_every: SAVE_EVERY };
         let mut shown = Shown::new(study, train, references, &images, &samples);
         let (mask_above, auxiliary) = (study.dataset.mask_above, auxiliary.clone());
@@ -99,7 +102,9 @@ pub(super) fn all_classes(
             }
             Err(error) => return Err(anyhow::anyhow!("class `{}`: {error}", class.name).into()),
         };
-        write_curve(&folder, &class.name, &trained.epochs)?;
+        if trained.is_old() {
+            eprintln!("class {}: has learned all of this before; --fresh begins anew", class.name);
+        }
         rows.push((class.name.clone(), trained));
     }
     Ok(rows)
@@ -120,37 +125,47 @@ fn auxiliary(train: &Train) -> Result<Vec<(ClassImages, u8)>, Exit> {
 fn report(common: &Common, train: &Train, rows: &[(String, Trained)]) -> Outcome {
     if common.format == Format::Json {
         let row = |(class, trained): &(String, Trained)| {
+            let oracle = trained.kept.figure.filter(|_| train.keep == Keep::BestTest);
             serde_json::json!({
-                "class": class, "file": trained.file, "kept_epoch": trained.kept.0,
-                "oracle": trained.kept.1, "resumed_at": trained.resumed_at, "epochs": trained.epochs,
+                "class": class, "file": trained.file, "kept_epoch": trained.kept.epoch,
+                "oracle": oracle, "resumed_at": trained.resumed_at, "epochs": trained.epochs,
             })
         };
         return print_json(&rows.iter().map(row).collect::<Vec<_>>());
     }
-    let heads = ["class", "samples", "first loss", "last loss", "curve", "kept epoch"];
+    let mut heads = vec!["class", "samples", "first loss", "last loss", "curve"];
+    if train.held_out.is_some() {
+        heads.extend(["first held-out", "last held-out", "curve held-out"]);
+    }
+    heads.push("kept epoch");
     let row = |(class, trained): &(String, Trained)| {
-        let losses: Vec<f64> = trained.epochs.iter().map(|epoch| epoch.loss).collect();
-        let loss = |loss: Option<&f64>| loss.map_or("-".to_owned(), |loss| format!("{loss:.4}"));
-        vec![
-            class.clone(),
-            trained.epochs.last().map_or(0, |epoch| epoch.n_samples).to_string(),
-            loss(losses.first()),
-            loss(losses.last()),
-            curve(&losses, 32),
-            match trained.kept {
-                (epoch, Some(_)) => format!("{epoch} (oracle)"),
-                (epoch, None) => epoch.to_string(),
-            },
-        ]
+        let n_samples = trained.epochs.last().map_or(0, |epoch| epoch.n_samples);
+        let mut row = vec![class.clone(), n_samples.to_string()];
+        row.extend(ends_and_curve(trained.epochs.iter().map(|epoch| epoch.loss)));
+        if train.held_out.is_some() {
+            row.extend(ends_and_curve(trained.epochs.iter().filter_map(|epoch| epoch.held_out)));
+        }
+        row.push(match train.keep {
+            Keep::BestTest => format!("{} (oracle)", trained.kept.epoch),
+            Keep::BestHeldOut | Keep::Last => trained.kept.epoch.to_string(),
+        });
+        row
     };
     let table: Vec<Vec<String>> = rows.iter().map(row).collect();
-    print(&columns(&heads, &table, &[1, 2, 3]))?;
+    print(&columns(&heads, &table, &[1, 2, 3, 5, 6]))?;
     if train.keep == Keep::BestTest {
         eprintln!(
             "note: epochs were chosen by the test set: figures of such a run are an oracle's"
         );
     }
     Ok(())
+}
+
+/// First and last loss, and how it went between them.
+fn ends_and_curve(losses: impl Iterator<Item = f64>) -> [String; 3] {
+    let losses: Vec<f64> = losses.collect();
+    let loss = |loss: Option<&f64>| loss.map_or("-".to_owned(), |loss| format!("{loss:.4}"));
+    [loss(losses.first()), loss(losses.last()), curve(&losses, 32)]
 }
 
 /// Losses as letters, at most so many.
@@ -165,24 +180,6 @@ fn curve(losses: &[f64], n: usize) -> String {
         LEVELS[((share * 7.0).round() as usize).min(7)]
     };
     (0..shown).map(letter).collect()
-}
-
-/// `CLASS.losses.csv` beside the state: a line an epoch.
-fn write_curve(folder: &Path, class: &str, epochs: &[Epoch]) -> Outcome {
-    let names: Vec<&str> = epochs
-        .first()
-        .map_or(Vec::new(), |epoch| epoch.parts.iter().map(|part| part.0.as_str()).collect());
-    let mut text =
-        format!("epoch,loss{}\n", names.iter().map(|name| format!(",{name}")).collect::<String>());
-    for (idx, epoch) in epochs.iter().enumerate() {
-        text += &format!("{},{}", idx + 1, epoch.loss);
-        for name in &names {
-            let part = epoch.parts.iter().find(|part| part.0 == *name);
-            text += &part.map_or(",".to_owned(), |part| format!(",{}", part.1));
-        }
-        text.push('\n');
-    }
-    Ok(write_whole(&state_file(folder, class).with_extension("losses.csv"), text.as_bytes())?)
 }
 
 /// The bar of a class.
@@ -214,16 +211,9 @@ impl<'a> Shown<'a> {
     /// Image AUROC and, where there are masks, pixel AUROC on the test set.
     fn oracle(&self, file: &Path) -> Result<f64, RunError> {
         let failed = |error: String| RunError::Tensor { message: error };
-        let stage = &self.study.pipeline.stages[self.train.stage];
-        let state = state_file(stage.state.as_deref().unwrap_or(Path::new("")), &self.images.name);
-        let earlier = fs::read(&state).ok();
-        let bytes = fs::read(file).map_err(|error| failed(error.to_string()))?;
-        write_whole(&state, &bytes)?;
         let cell = self.study.cell(self.references, Kept::default());
-        let found = measure_class(&cell, self.images.clone(), self.samples, &mut Silent);
-        if let Some(earlier) = earlier {
-            write_whole(&state, &earlier)?;
-        }
+        let (images, state) = (self.images.clone(), (self.train.stage, file));
+        let found = measure_class(&cell, images, self.samples, state, &mut Silent);
         let metrics = found.map_err(|error| failed(error.to_string()))?;
         let of = |row: &ClassMetrics, name: &str| {
             let value = row.values.iter().find(|value| value.0 == name);
@@ -254,16 +244,20 @@ impl Watch for Shown<'_> {
 
     fn epoch(&mut self, epoch: usize, done: &Epoch, file: &Path) -> Result<Option<f64>, RunError> {
         let seconds = self.started.elapsed().as_secs_f64();
-        let said = format!("{}: epoch {epoch}, loss {:.4}", self.images.name, done.loss);
-        if self.train.keep == Keep::Last {
-            self.bar.suspend(|| eprintln!("{said}, {seconds:.0} s"));
-            self.since = Instant::now();
-            return Ok(None);
+        let mut said = format!("{}: epoch {epoch}, loss {:.4}", self.images.name, done.loss);
+        if let Some(loss) = done.held_out {
+            said += &format!(", held-out {loss:.4}");
         }
-        let figure = self.oracle(file)?;
-        self.bar.suspend(|| eprintln!("{said}, test set {figure:.4} (oracle), {seconds:.0} s"));
+        let figure = match self.train.keep {
+            Keep::BestTest => Some(self.oracle(file)?),
+            Keep::Last | Keep::BestHeldOut => None,
+        };
+        if let Some(figure) = figure {
+            said += &format!(", test set {figure:.4} (oracle)");
+        }
+        self.bar.suspend(|| eprintln!("{said}, {seconds:.0} s"));
         self.since = Instant::now();
-        Ok(Some(figure))
+        Ok(figure)
     }
 }
 

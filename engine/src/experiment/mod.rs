@@ -5,7 +5,7 @@ mod facts;
 mod record;
 mod training;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use loupe_datasets::{Dataset, Sample};
 use thiserror::Error;
@@ -89,7 +89,8 @@ pub fn run_cell(
     let mut result =
         CellResult { rows: vec![Vec::new(); cell.protocols.len()], ..Default::default() };
     for class in &cell.dataset.classes {
-        let prepared = data::class_images(class, &cell.references);
+        let compat = cell.engine.pipeline.compat;
+        let prepared = data::class_images(class, &cell.references, compat);
         let (images, samples) = prepared
             .map_err(|source| ExperimentError::Data { class: class.name.clone(), source })?;
         watch.class(&class.name, samples.len());
@@ -120,17 +121,20 @@ pub fn run_cell(
     Ok(result)
 }
 
-/// Metrics of one class as it stands, protocol by protocol; nothing is written down.
+/// Metrics of one class, protocol by protocol, with what the trained stage learned in this file; nothing is
+/// written down.
 /// Errors: as `run_cell`.
 pub fn measure_class(
     cell: &Cell<'_>,
     images: ClassImages,
     samples: &[Sample],
+    (stage, state): (usize, &Path),
     watch: &mut dyn Watch,
 ) -> Result<Vec<ClassMetrics>, ExperimentError> {
     let class = images.name.clone();
-    let run = ClassRun::new(cell.engine, images);
-    let run = run.map_err(|source| ExperimentError::Run { class, source })?;
+    let mut run = ClassRun::new(cell.engine, images);
+    let read = run.as_mut().map_or(Ok(()), |run| run.read_state(stage, state));
+    let run = read.and(run).map_err(|source| ExperimentError::Run { class, source })?;
     Ok(run_class(cell, run, samples, None, watch)?.metrics)
 }
 

@@ -2,7 +2,9 @@
 
 use serde_json::Value as Json;
 
-use super::model::{Component, FitOn, Keep, Setting, Stage, StageOutput, Taps, Train, ValueRef};
+use super::model::{
+    Compat, Component, FitOn, Keep, Setting, Stage, StageOutput, Taps, Train, ValueRef,
+};
 use super::ports::Typed;
 use super::sections;
 use super::stages::Draft;
@@ -58,7 +60,16 @@ pub fn moved(value: ValueRef, kept: &[usize]) -> Option<ValueRef> {
 }
 
 /// The strongest label that a stage earns.
-pub fn setting(stages: &[Stage], drafts: &[Draft], train: Option<&Train>) -> Setting {
+pub fn setting(
+    stages: &[Stage],
+    drafts: &[Draft],
+    train: Option<&Train>,
+    compat: Compat,
+) -> Setting {
+    // What is tested may have been learned from, with its label.
+    if compat.test_learned {
+        return Setting::Oracle;
+    }
     let of_fit = |stage: &Stage| match stage.fit_on {
         Some(FitOn::AnomalousReferences) => Setting::FewShotWithAnomalies,
         Some(FitOn::Auxiliary) => Setting::AuxiliaryTrained,

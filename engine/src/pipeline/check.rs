@@ -44,8 +44,10 @@ pub struct Checked {
 }
 
 /// Keys that may stand at the top of a file.
-pub const TOP_KEYS: [&str; 10] =
-    ["loupe", "extends", "data", "stages", "output", "protocol", "run", "hooks", "test", "train"];
+pub const TOP_KEYS: [&str; 11] = [
+    "loupe", "extends", "data", "stages", "output", "protocol", "run", "hooks", "test", "train",
+    "compat",
+];
 
 /// Checks the pipeline in a file.
 pub fn check(path: &Path, options: &CheckOptions<'_>, catalog: &dyn Catalog) -> Checked {
@@ -100,6 +102,7 @@ impl Checker<'_> {
         let wanted = self.section("output", &sections::output());
         let protocol = self.section("protocol", &sections::protocol());
         let run = self.section("run", &sections::run());
+        let compat = self.section("compat", &sections::compat());
         self.data_names(data.as_ref());
         self.manifest(data.as_ref());
         let protocols = self.protocols(protocol.as_ref());
@@ -129,6 +132,7 @@ impl Checker<'_> {
         let stages = built(&drafts, typed, &kept);
         let (train_section, found) = train.unzip();
         let train = found.and_then(|found| self.needed_train(&found, &kept));
+        let quirks = compat.as_ref().map(sections::typed_compat).unwrap_or_default();
         let resolved = self.resolved(
             &drafts,
             [
@@ -137,14 +141,16 @@ impl Checker<'_> {
                 ("protocol", &protocol),
                 ("run", &run),
                 ("train", &train_section),
+                ("compat", &compat),
             ],
         );
         Some(Pipeline {
             files: self.loaded.files.clone(),
             fill: fill::command(&self.loaded.files, &self.options.sets),
             data: data.map(|data| sections::typed_data(&data, &|key, text| self.path(key, text))),
-            setting: setting(&stages, &drafts, train.as_ref()),
+            setting: setting(&stages, &drafts, train.as_ref(), quirks),
             train,
+            compat: quirks,
             stages,
             output: Output {
                 anomaly_map: outputs.anomaly_map.and_then(|value| moved(value, &kept)),
@@ -171,7 +177,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Walks a section; an absent one gets its defaults, but for `[data]`, which may be absent.
+    /// Walks a section; an absent one gets its defaults, but for those that may be absent.
     pub(super) fn section(&mut self, name: &str, schema: &Json) -> Option<Map<String, Json>> {
         let entry = self.loaded.root.get(name);
         let (entries, at): (Vec<&Entry>, At) = match entry.map(|entry| (entry, &entry.node.value)) {
@@ -182,7 +188,7 @@ impl Checker<'_> {
                 self.report.push(found);
                 return None;
             }
-            None if name == "data" => return None,
+            None if matches!(name, "data" | "compat") => return None,
             None => (Vec::new(), At { source: 0, start: 0, end: 0 }),
         };
         let owner = format!("`[{name}]`");
@@ -339,7 +345,7 @@ impl Checker<'_> {
     fn resolved(
         &self,
         drafts: &[Draft],
-        sections: [(&str, &Option<Map<String, Json>>); 5],
+        sections: [(&str, &Option<Map<String, Json>>); 6],
     ) -> Json {
         let mut root = Map::new();
         for entry in &self.loaded.root.entries {

@@ -30,7 +30,8 @@ pub fn json_schema(catalog: &dyn Catalog) -> Json {
             "run": sections::run(),
             "hooks": {"type": "string", "description": "A rhai file with hooks."},
             "test": {"type": "array", "items": {"type": "object"}},
-            "train": relaxed(super::train::schema())
+            "train": relaxed(super::train::schema()),
+            "compat": sections::compat()
         }
     })
 }

@@ -21,6 +21,7 @@ pub struct Pipeline {
     pub stages: Vec<Stage>,
     pub output: Output,
     pub train: Option<Train>,
+    pub compat: Compat,
     pub protocols: Vec<String>,
     pub hooks: Option<PathBuf>,
     pub run: Run,
@@ -255,8 +256,13 @@ pub struct Train {
     pub optimizer: Adam,
     /// Multiplies the cosine of a token and a text embedding.
     pub scale: f64,
+    /// How masks come to the side of the prepared images.
+    pub masks: MaskFilter,
     pub epochs: usize,
     pub keep: Keep,
+    /// Share of the references that is not learned from; its loss is taken after each epoch.
+    pub held_out: Option<f64>,
+    pub patience: Option<Patience>,
 }
 
 /// Losses of the tokens `HEAD_tokens`.
@@ -281,13 +287,40 @@ pub struct Adam {
     pub eps: f64,
 }
 
+/// How a mask is made smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaskFilter {
+    /// The nearest pixel, as Pillow takes it.
+    Nearest,
+    /// Antialiased bilinear; what comes out above a half is anomalous.
+    Smooth,
+}
+
+/// Training ends when the watched loss has not fallen for so long.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Patience {
+    pub epochs: usize,
+    /// A fall of the loss counts if it is larger.
+    pub min_delta: f64,
+}
+
 /// Which epoch's parameters are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keep {
     Last,
+    /// The epoch with the lowest loss of the references that are held out.
+    BestHeldOut,
     /// The epoch with the best figures on the test set: an oracle.
     BestTest,
+}
+
+/// `[compat]`: what an original does that nobody would want, for comparing with its figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Compat {
+    /// References that were test images are tested all the same: an oracle.
+    pub test_learned: bool,
 }
 
 /// What the run is called in every table.

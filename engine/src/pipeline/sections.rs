@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value as Json, json};
 
 use super::model::{
-    Component, Data, MapTo, Normalize, PAINTED_MASK, Pool, Prepare, References, Run,
+    Compat, Component, Data, MapTo, Normalize, PAINTED_MASK, Pool, Prepare, References, Run,
 };
 use crate::plugin::info::{Port, Scope, ValueKind, Verb};
 
@@ -95,6 +95,23 @@ pub fn run() -> Json {
             "hooks": {"type": "string", "description": "A rhai file with hooks."}
         }
     })
+}
+
+/// `[compat]`.
+pub fn compat() -> Json {
+    json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "test_learned": {"type": "boolean", "default": false,
+                "description": "Goes on testing the test images that are references: an oracle."}
+        }
+    })
+}
+
+/// `[compat]` that passed.
+pub fn typed_compat(config: &Map<String, Json>) -> Compat {
+    let is_on = |key: &str| config.get(key).and_then(Json::as_bool).unwrap_or_default();
+    Compat { test_learned: is_on("test_learned") }
 }
 
 /// The schema of an engine kind's keys, and the names its kind key takes. Ports are apart.

@@ -5,10 +5,10 @@ use serde_json::{Map, Value as Json, json};
 use super::check::Checker;
 use super::diagnostics::{Diagnostic, listed};
 use super::draft::Draft;
-use super::model::{Adam, HeadLosses, Keep, Loss, Train};
+use super::model::{Adam, HeadLosses, Keep, Loss, MaskFilter, Patience, Train};
 use super::sections;
 use super::stages::{AUGMENTS, augment};
-use super::tree::At;
+use super::tree::{At, Value};
 
 /// Ends the outputs that losses read: head `seg` emits `seg_tokens`.
 pub const TOKENS: &str = "_tokens";
@@ -51,9 +51,20 @@ pub fn schema() -> Json {
             },
             "scale": {"type": "number", "exclusiveMinimum": 0, "default": 100.0,
                 "description": "Multiplies the cosine of a token and a text embedding."},
-            "epochs": {"type": "integer", "minimum": 1, "maximum": 100_000, "default": 50},
-            "keep": {"type": "string", "enum": ["last", "best-test"], "default": "last",
-                "description": "The epoch that is kept; `best-test` makes the run an oracle's."}
+            "masks": {"type": "string", "enum": ["nearest", "smooth"], "default": "nearest",
+                "description": "How masks come to the side of the prepared images."},
+            "epochs": {"type": "integer", "minimum": 1, "maximum": 100_000, "default": 50,
+                "description": "Epochs at most; `patience` may end it earlier."},
+            "keep": {"type": "string", "enum": ["last", "best-held-out", "best-test"],
+                "default": "last",
+                "description": "The epoch that is kept; `best-test` makes the run an oracle's."},
+            "held_out": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1,
+                "description": "Share of the references that is not learned from, but watched."},
+            "patience": {"type": "integer", "minimum": 1, "maximum": 100_000,
+                "description": "Training ends after so many epochs without a lower loss: that of \
+                                what is held out, or else of what is learned from."},
+            "min_delta": {"type": "number", "minimum": 0, "default": 0.0,
+                "description": "The loss is lower if it is lower by more than this."}
         }
     })
 }
@@ -113,6 +124,10 @@ impl Checker<'_> {
         };
         let auxiliary = sets.into_iter().flatten().filter_map(set).collect();
         let train = Train { augment, auxiliary, losses, ..typed(&section) };
+        if let Some(found) = self.ending(&train) {
+            self.report.push(found);
+            return None;
+        }
         Some((section, Found { stage: (learns, at), text: words, train }))
     }
 
@@ -140,6 +155,36 @@ impl Checker<'_> {
             self.report.push(Diagnostic::error(at, message).near(name, names));
         }
         found.map(|idx| (idx, at))
+    }
+
+    /// What is wrong with the keys that end a training and choose its epoch.
+    fn ending(&self, train: &Train) -> Option<Diagnostic> {
+        let at = |key: &str| self.node(&format!("train.{key}")).map(|node| node.at);
+        let said = |key: &str, message: &str, hint: &str| {
+            at(key).map(|at| Diagnostic::error(at, message).hint(hint))
+        };
+        if train.patience.is_none() && at("min_delta").is_some() {
+            let message = "`min_delta` of `[train]` means nothing without `patience`";
+            return said("min_delta", message, "add `patience = 5`, or take it away");
+        }
+        if train.held_out.is_none() {
+            let message = "`keep = \"best-held-out\"` of `[train]` wants `held_out`";
+            let hint =
+                "add `held_out = 0.25`, the share of the references that is not learned from";
+            return (train.keep == Keep::BestHeldOut).then(|| said("keep", message, hint))?;
+        }
+        if train.keep != Keep::BestHeldOut && train.patience.is_none() {
+            let message = "`held_out` of `[train]` decides nothing";
+            let hint = "add `keep = \"best-held-out\"` or `patience = 5`, or take it away";
+            return said("held_out", message, hint);
+        }
+        let shots = self.node("data.references.shots").map(|node| &node.value);
+        if train.auxiliary.is_empty() && shots == Some(&Value::Integer(1)) {
+            let message = "`held_out` of `[train]` wants two normal references or more, and \
+                           `shots` is 1";
+            return said("held_out", message, "set `shots` to 2 or more, or take it away");
+        }
+        None
     }
 
     fn losses(&mut self, section: &Map<String, Json>, draft: &Draft) -> Option<Vec<HeadLosses>> {
@@ -217,10 +262,20 @@ fn typed(section: &Map<String, Json>) -> Train {
             eps: number(optimizer, "eps").unwrap_or_default(),
         },
         scale: number(section, "scale").unwrap_or_default(),
+        masks: match section.get("masks").and_then(Json::as_str) {
+            Some("smooth") => MaskFilter::Smooth,
+            _ => MaskFilter::Nearest,
+        },
         epochs: section.get("epochs").and_then(Json::as_u64).unwrap_or_default() as usize,
         keep: match section.get("keep").and_then(Json::as_str) {
+            Some("best-held-out") => Keep::BestHeldOut,
             Some("best-test") => Keep::BestTest,
             _ => Keep::Last,
         },
+        held_out: number(section, "held_out"),
+        patience: section.get("patience").and_then(Json::as_u64).map(|epochs| Patience {
+            epochs: epochs as usize,
+            min_delta: number(section, "min_delta").unwrap_or_default(),
+        }),
     }
 }

@@ -102,9 +102,17 @@ impl ClassRun<'_> {
             let (stage, class) = (described.name.clone(), self.class.name.clone());
             return Err(RunError::Untrained { stage, class, path });
         }
-        let digest = file_digest(&path)?;
-        self.trained_states.insert(stage, (path.clone(), digest));
-        Ok(Some((path, digest)))
+        self.read_state(stage, &path)?;
+        Ok(self.trained_states.get(&stage).cloned())
+    }
+
+    /// From now on, what a trained stage learned is in this file. Errors: it cannot be read.
+    pub fn read_state(&mut self, stage: usize, file: &Path) -> Result<(), RunError> {
+        let file =
+            std::path::absolute(file).map_err(|error| format!("`{}`: {error}", file.display()))?;
+        let digest = file_digest(&file)?;
+        self.trained_states.insert(stage, (file, digest));
+        Ok(())
     }
 
     /// Writes what was learned to the folder that the stage's `state` names.

@@ -90,6 +90,11 @@ impl Image {
         }
     }
 
+    /// A defect is painted on it.
+    pub fn is_damaged(&self) -> bool {
+        self.paint().is_some_and(|paint| paint.damaged)
+    }
+
     fn paint(&self) -> Option<Paint> {
         match self.change?.how {
             How::Paint(paint) => Some(paint),

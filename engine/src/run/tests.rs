@@ -130,6 +130,7 @@ fn pipeline(query: Select, mapped: Vec<Label>) -> Pipeline {
             stage("differs", near, inputs, mapped),
         ],
         train: None,
+        compat: Compat::default(),
         output: Output::default(),
         protocols: Vec::new(),
         hooks: None,

@@ -181,7 +181,46 @@ impl Pass<'_> {
     }
 }
 
-/// A walk over the images of a class, whose streams at the first tap are computed once.
+/// What a walk over one image begins with, but for its session.
+#[derive(Clone)]
+struct Opening {
+    images: Vec<(u32, Value)>,
+    stream: Tensor,
+    rest: Vec<(u32, Value)>,
+}
+
+impl Opening {
+    fn n_bytes(&self) -> usize {
+        let values = self.images.iter().chain(&self.rest).flat_map(|(_, value)| value.tensors());
+        let tensors = values.map(|(_, tensor)| tensor).chain([&self.stream]);
+        tensors.map(|tensor| size_of_val(tensor.data())).sum()
+    }
+}
+
+/// Openings kept in memory, up to a bound.
+struct Openings {
+    kept: HashMap<Key, Opening>,
+    n_bytes: usize,
+    most_bytes: usize,
+}
+
+impl Openings {
+    fn new(most_bytes: usize) -> Openings {
+        Openings { kept: HashMap::new(), n_bytes: 0, most_bytes }
+    }
+
+    /// Keeps one that is not kept, if there is room for it.
+    fn keep(&mut self, key: Key, opening: &Opening) {
+        let n_bytes = opening.n_bytes();
+        if self.n_bytes + n_bytes <= self.most_bytes {
+            self.n_bytes += n_bytes;
+            self.kept.insert(key, opening.clone());
+        }
+    }
+}
+
+/// A walk over the images of a class. Where each begins is computed once and kept, in memory as far as half of
+/// the run's budget goes, and in the cache.
 pub struct Trainee<'r, 'e> {
     run: &'r mut ClassRun<'e>,
     pub walk: Walk,
@@ -189,8 +228,7 @@ pub struct Trainee<'r, 'e> {
     encoder: usize,
     label: Label,
     first_tap: u32,
-    kept: HashMap<Key, Tensor>,
-    kept_bytes: usize,
+    openings: Openings,
 }
 
 impl<'r, 'e> Trainee<'r, 'e> {
@@ -211,8 +249,8 @@ impl<'r, 'e> Trainee<'r, 'e> {
         let (encoder, fusion) = (engine.instance(taps.encoder)?, engine.instance(stage)?);
         let walk = Walk::new(encoder, fusion, &taps.at, label.size, heads)?;
         let first_tap = taps.at.first().copied().unwrap_or_default();
-        let (kept, kept_bytes) = (HashMap::new(), 0);
-        Ok(Trainee { run, walk, stage, encoder: taps.encoder, label, first_tap, kept, kept_bytes })
+        let openings = Openings::new((engine.pipeline.run.memory / 2) as usize);
+        Ok(Trainee { run, walk, stage, encoder: taps.encoder, label, first_tap, openings })
     }
 
     /// Side of the images in pixels.
@@ -222,36 +260,57 @@ impl<'r, 'e> Trainee<'r, 'e> {
 
     /// Prepares an image and walks it to the first tap. Errors: as the stages before the fusion.
     pub fn start(&mut self, image: &Image) -> Result<Start, RunError> {
+        let key = KeyBuilder::new("stream")
+            .key("encoder", &self.run.call_key(image, self.encoder, self.label)?)
+            .u64("tap", u64::from(self.first_tap))
+            .finish();
+        if let Some(Opening { images, stream, rest }) = self.openings.kept.get(&key).cloned() {
+            let (session, stream) = self.walk.open(&images, Some(stream))?;
+            return Ok(Start { session, stream, rest });
+        }
         let (encoder_call, call) =
             (self.run.call(self.encoder, self.label)?, self.run.call(self.stage, self.label)?);
         let (images, rest) = self
             .run
             .apart(|run| Ok((run.inputs(image, encoder_call)?, run.inputs(image, call)?)))?;
-        let key = KeyBuilder::new("stream")
-            .key("encoder", &self.run.call_key(image, self.encoder, self.label)?)
-            .u64("tap", u64::from(self.first_tap))
-            .finish();
-        let known = match self.kept.get(&key) {
-            Some(stream) => Some(stream.clone()),
-            None => self.run.stored(self.encoder, &key)?,
-        };
+        let known = self.run.stored(self.encoder, &key)?;
         let is_new = known.is_none();
         let (session, mut stream) = self.walk.open(&images, known)?;
         if is_new {
             let label = Label { tap: Some(self.first_tap), ..self.label };
             stream = self.run.store(image, self.encoder, "stream", label, key, stream)?;
         }
-        self.keep(key, &stream);
+        let opening = Opening { images, stream, rest };
+        self.openings.keep(key, &opening);
+        let Opening { stream, rest, .. } = opening;
         Ok(Start { session, stream, rest })
     }
+}
 
-    /// Keeps a stream in memory, within half of the run's budget.
-    fn keep(&mut self, key: Key, stream: &Tensor) {
-        let bytes = size_of_val(stream.data());
-        let budget = (self.run.engine.pipeline.run.memory / 2) as usize;
-        if !self.kept.contains_key(&key) && self.kept_bytes + bytes <= budget {
-            self.kept_bytes += bytes;
-            self.kept.insert(key, stream.clone());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openings_stay_within_their_bytes() {
+        let tensor = |n: usize| Tensor::new(vec![n], vec![0.5; n]).unwrap();
+        let opening = |n: usize| Opening {
+            images: vec![(0, Value::Tensor(tensor(n)))],
+            stream: tensor(n),
+            rest: vec![(1, Value::Tensors(vec![(Label::default(), tensor(2 * n))]))],
+        };
+        assert_eq!(opening(10).n_bytes(), 4 * 40);
+        let mut openings = Openings::new(500);
+        let keys: Vec<Key> = (0..5).map(|i| KeyBuilder::new("test").u64("i", i).finish()).collect();
+        for (key, n) in keys.iter().zip([10, 20, 30, 1, 0]) {
+            openings.keep(*key, &opening(n));
         }
+        // The third does not fit, the fourth does, and nothing is dropped.
+        let kept: Vec<bool> = keys.iter().map(|key| openings.kept.contains_key(key)).collect();
+        assert_eq!(kept, [true, true, false, true, true]);
+        assert_eq!(openings.n_bytes, 160 + 320 + 16);
+        let mut none = Openings::new(0);
+        none.keep(keys[0], &opening(1));
+        assert!(none.kept.is_empty());
     }
 }

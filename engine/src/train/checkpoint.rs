@@ -11,7 +11,8 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Epoch, Learned, Learning, Sample, StepLosses, TrainError};
+use super::record::{curve_file, facts_of, read_epochs, write_curve};
+use super::{All, Epoch, Kept, Learned, Learning, Sample, StepLosses, TrainError};
 use crate::files::{WriteError, write_whole};
 use crate::pipeline::model::{Component, Train};
 use crate::run::{Engine, hex};
@@ -19,13 +20,13 @@ use crate::run::{Engine, hex};
 /// How far a training has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
-    pub epochs: Vec<Epoch>,
     /// Steps done of the epoch that goes on.
     pub step: usize,
-    /// The epoch whose parameters are in the file, and the figure that chose it.
-    pub kept: (usize, Option<f64>),
-    going_on: Epoch,
     last: f64,
+    /// The epoch whose parameters are in the file.
+    pub kept: Kept,
+    going_on: Epoch,
+    pub epochs: Vec<Epoch>,
 }
 
 impl Position {
@@ -50,29 +51,30 @@ impl Position {
     /// Whether the epoch that just ended is to be kept: it has a higher figure than those before, or
     /// figures choose nothing.
     pub fn is_better(&mut self, figure: Option<f64>) -> bool {
-        let better = match (figure, self.kept.1) {
-            (Some(figure), Some(best)) => figure > best,
+        let better = match (figure, self.kept.figure) {
+            (Some(figure), Some(best)) => figure > best || best.is_nan(),
             _ => true,
         };
         if better {
-            self.kept = (self.epochs.len(), figure);
+            self.kept = Kept { epoch: self.epochs.len(), figure };
         }
         better
     }
 
     /// Sums become means.
-    pub fn end_epoch(&mut self) {
-        let mut done = std::mem::take(&mut self.going_on);
+    pub fn end_epoch(&mut self, held_out: Option<f64>) -> Epoch {
+        let mut done = Epoch { held_out, ..std::mem::take(&mut self.going_on) };
         let n = done.n_samples.max(1) as f64;
         done.loss /= n;
         done.parts.iter_mut().for_each(|part| part.1 /= n);
-        self.epochs.push(done);
+        self.epochs.push(done.clone());
         self.step = 0;
+        done
     }
 }
 
 /// What must be the same for a training to go on.
-pub fn key(engine: &Engine<'_>, train: &Train, samples: &[(Sample, usize)]) -> String {
+pub fn key(engine: &Engine<'_>, train: &Train, samples: &All) -> String {
     let pipeline = engine.pipeline;
     let mut hasher = blake3::Hasher::new();
     let mut add = |text: String| {
@@ -86,9 +88,9 @@ pub fn key(engine: &Engine<'_>, train: &Train, samples: &[(Sample, usize)]) -> S
             add(format!("{} {:?} {:?}", stage.name, stage.component, stage.config));
         }
     }
-    for (sample, text) in samples {
-        add(format!("{} {text}", hex(&sample.image.digest)));
-    }
+    let one = |(sample, text): &(Sample, usize)| format!("{} {text}", hex(&sample.image.digest));
+    samples.learned.iter().for_each(|sample| add(one(sample)));
+    samples.held_out.iter().for_each(|sample| add(format!("held out {}", one(sample))));
     hasher.finalize().to_hex()[..16].to_owned()
 }
 
@@ -104,8 +106,14 @@ impl Checkpoint {
         Checkpoint { file: file.to_owned(), class: class.to_owned(), key }
     }
 
-    /// Takes an earlier training up, if one stands there. Errors: `OtherTraining`, `Read`.
-    pub fn load(&self, learned: &mut Learned, at: &mut Position) -> Result<bool, TrainError> {
+    /// Takes an earlier training up, if one stands there that has done no more than `epochs`.
+    /// Errors: `OtherTraining`, `Read`.
+    pub fn load(
+        &self,
+        learned: &mut Learned,
+        at: &mut Position,
+        epochs: usize,
+    ) -> Result<bool, TrainError> {
         let path = self.side();
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -122,7 +130,10 @@ impl Checkpoint {
         }
         let damaged = || other("it is damaged");
         let position = facts.get("position").ok_or_else(damaged)?;
-        *at = serde_json::from_str(position).map_err(|_| damaged())?;
+        *at = toml::from_str(position).map_err(|_| damaged())?;
+        if at.epochs.len() > epochs {
+            return Err(other(&format!("{} epochs are done already", at.epochs.len())));
+        }
         let file = SafeTensors::deserialize(&bytes).map_err(|_| damaged())?;
         let steps: BTreeMap<String, u64> = facts
             .get("n_steps")
@@ -163,7 +174,8 @@ impl Checkpoint {
             learned.tensors.iter().map(|l| (l.name.as_str(), l.n_steps)).collect();
         let facts = BTreeMap::from([
             ("key".to_owned(), self.key.clone()),
-            ("position".to_owned(), json(at)),
+            // TOML: its numbers come back as they were, to the last bit, and may be no numbers.
+            ("position".to_owned(), toml::to_string(at).unwrap_or_default()),
             ("n_steps".to_owned(), json(&n_steps)),
         ]);
         Ok(write_whole(&self.side(), &safetensors(facts, &arrays))?)
@@ -203,21 +215,45 @@ impl Checkpoint {
         Ok(fs::rename(candidate, &self.file).map_err(fail)?)
     }
 
-    /// Removes what only a training that goes on needs. Errors: `Read`.
-    pub fn finish(&self) -> Result<(), TrainError> {
-        for path in [self.side(), self.file.with_extension("candidate")] {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(TrainError::Read { path, message: error.to_string() });
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+    /// A training that ended, as its files tell: it had this key, and left a state and its losses.
+    pub fn done(&self, n_samples: usize) -> Option<Position> {
+        let facts = facts_of(&self.file)?;
+        let fact = |name: &str| facts.get(name).and_then(serde_json::Value::as_str);
+        let epoch = fact("epochs")?.parse().ok()?;
+        let kept = Kept { epoch, figure: None };
+        let epochs = read_epochs(&self.file, n_samples);
+        (fact("training") == Some(&self.key)).then(|| Position {
+            kept,
+            epochs,
+            ..Position::default()
+        })
+    }
+
+    /// Removes what an earlier training left beside the state. Errors: `Read`.
+    pub fn forget(&self) -> Result<(), TrainError> {
+        [self.side(), curve_file(&self.file)].iter().try_for_each(|path| remove(path))
+    }
+
+    /// Writes the losses, and removes what only a training that goes on needs: a training without it that
+    /// has its losses is over. Errors: `Write`, `Read`.
+    pub fn finish(&self, at: &Position) -> Result<(), TrainError> {
+        write_curve(&self.file, &at.epochs)?;
+        [self.side(), self.file.with_extension("candidate")]
+            .iter()
+            .try_for_each(|path| remove(path))
     }
 
     fn side(&self) -> PathBuf {
         self.file.with_extension("training")
+    }
+}
+
+fn remove(path: &Path) -> Result<(), TrainError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(TrainError::Read { path: path.to_owned(), message: error.to_string() })
+        }
+        _ => Ok(()),
     }
 }
 

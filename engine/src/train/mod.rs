@@ -4,7 +4,9 @@
 
 mod adam;
 mod checkpoint;
+mod course;
 mod loss;
+mod record;
 mod samples;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +15,8 @@ use thiserror::Error;
 
 pub use adam::{Learned, Learning};
 pub use loss::{HeadLoss, Target, TextPair, head_loss};
-pub use samples::{Sample, order, samples};
+pub use record::{HELD_OUT, facts_of, read_curve, write_curve};
+pub use samples::{Digests, Sample, Samples, held_out, order, samples};
 
 use crate::files::WriteError;
 use crate::image::ImageError;
@@ -24,6 +27,7 @@ use crate::run::{
     ClassImages, ClassRun, Engine, RunError, Start, Tokens, Trainee, Walk, state_file,
 };
 use checkpoint::{Checkpoint, Position};
+use course::Course;
 
 #[derive(Debug, Error)]
 pub enum TrainError {
@@ -44,6 +48,11 @@ pub enum TrainError {
     #[error("there is nothing to learn from: {why}")]
     Nothing { why: String },
     #[error(
+        "`held_out` of [train] wants two {kind} images or more to hold one out and learn from the rest, got 1; \
+         take more references, or take `held_out` away"
+    )]
+    HeldOut { kind: &'static str },
+    #[error(
         "`{}` is of another training ({what}); remove it, or train afresh with `--fresh`",
         path.display()
     )]
@@ -56,7 +65,10 @@ pub struct Epoch {
     pub n_samples: usize,
     /// Mean over the samples of the sum of all losses.
     pub loss: f64,
-    /// The same by head and part, taps summed: `seg focal`.
+    /// The same over what is held out, after the epoch; `None` where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<f64>,
+    /// Of what is learned from, by head and part, taps summed: `seg focal`.
     pub parts: Vec<(String, f64)>,
 }
 
@@ -65,10 +77,26 @@ pub struct Epoch {
 pub struct Trained {
     pub file: PathBuf,
     pub epochs: Vec<Epoch>,
-    /// The epoch whose parameters are in the file, and the figure that chose it.
-    pub kept: (usize, Option<f64>),
+    /// The epoch whose parameters are in the file.
+    pub kept: Kept,
     /// Where an interrupted training was taken up again: epoch and step.
     pub resumed_at: Option<(usize, usize)>,
+}
+
+impl Trained {
+    /// It was over before it was asked for.
+    pub fn is_old(&self) -> bool {
+        self.resumed_at == Some((self.epochs.len() + 1, 0))
+    }
+}
+
+/// The epoch that is kept, counted from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Kept {
+    pub epoch: usize,
+    /// What chose it, higher is better; `None`: it is the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub figure: Option<f64>,
 }
 
 /// What the caller shows and decides while a class learns.
@@ -76,8 +104,7 @@ pub trait Watch {
     /// Before the first step.
     fn begin(&mut self, class: &str, n_steps: usize);
     fn step(&mut self, step: usize, loss: f64);
-    /// After each epoch, its state being written to `file`: a figure, where the highest chooses the epoch
-    /// that is kept, or none, where the last is kept.
+    /// After each epoch, its state being written to `file`: its figure on the test set, if that chooses.
     fn epoch(&mut self, epoch: usize, done: &Epoch, file: &Path) -> Result<Option<f64>, RunError>;
 }
 
@@ -119,13 +146,10 @@ pub fn train_class(
     }
     let heads: Vec<&str> = train.losses.iter().map(|losses| losses.head.as_str()).collect();
     let mut trainee = Trainee::new(&mut run, train.stage, &heads)?;
-    let sets = [(class.clone(), lesson.mask_above)].into_iter().chain(lesson.auxiliary);
-    let mut all = Vec::new();
-    for (text, (images, mask_above)) in sets.enumerate() {
-        let found = samples(&images, train.augment.as_ref(), trainee.size(), mask_above)?;
-        all.extend(found.into_iter().map(|sample| (sample, text)));
-    }
-    let (first, _) = all.first().ok_or_else(|| {
+    let own = (class.clone(), lesson.mask_above);
+    let sets: Vec<(ClassImages, u8)> = [own].into_iter().chain(lesson.auxiliary).collect();
+    let samples = all_samples(&sets, train, engine.pipeline.run.seed, trainee.size())?;
+    let (first, _) = samples.learned.first().ok_or_else(|| {
         nothing(
             "the class has no references and there is no other data set; set `shots` and \
              `anomalous` under `references`, or `auxiliary` under [train]",
@@ -133,66 +157,41 @@ pub fn train_class(
     })?;
     let start = trainee.start(&first.image)?;
     let learned = Learned::new(trainee.walk.parameters(&start)?)?;
-    let side = Checkpoint::new(&file, &class.name, checkpoint::key(engine, train, &all));
-    let mut course = Course { train, side, learned, at: Position::default(), options };
-    let resumed = !options.fresh && course.side.load(&mut course.learned, &mut course.at)?;
-    let resumed_at = resumed.then_some((course.at.epochs.len() + 1, course.at.step));
-    watch.begin(&class.name, all.len() * train.epochs);
-    while course.at.epochs.len() < train.epochs {
-        course.epoch(engine, &mut trainee, &all, &texts, watch)?;
+    let side = Checkpoint::new(&file, &class.name, checkpoint::key(engine, train, &samples));
+    let mut course = Course { engine, train, side, learned, at: Position::default(), options };
+    let resumed_at = course.begin(samples.learned.len())?;
+    watch.begin(&class.name, samples.learned.len() * train.epochs);
+    while !course.is_over() {
+        course.epoch(&mut trainee, &samples, &texts, watch)?;
         engine.flush();
     }
-    course.side.finish()?;
+    course.side.finish(&course.at)?;
     let Position { kept, epochs, .. } = course.at;
     Ok(Trained { file, kept, epochs, resumed_at })
 }
 
-/// A training that goes on.
-struct Course<'t> {
-    train: &'t Train,
-    side: Checkpoint,
-    learned: Learned,
-    at: Position,
-    options: TrainOptions,
+/// The samples of all classes that teach one, each with the index of its class.
+#[derive(Default)]
+struct All {
+    learned: Vec<(Sample, usize)>,
+    held_out: Vec<(Sample, usize)>,
 }
 
-impl Course<'_> {
-    /// The rest of an epoch, and what is written at its end.
-    fn epoch(
-        &mut self,
-        engine: &Engine<'_>,
-        trainee: &mut Trainee<'_, '_>,
-        all: &[(Sample, usize)],
-        texts: &[TextPair],
-        watch: &mut dyn Watch,
-    ) -> Result<(), TrainError> {
-        let Course { train, side, learned, at, options } = self;
-        let order = order(all.len(), engine.pipeline.run.seed, at.epochs.len());
-        while let Some((sample, text)) = order.get(at.step).and_then(|idx| all.get(*idx)) {
-            if let Err(error) = engine.stop_if_cancelled() {
-                side.save(learned, at)?;
-                return Err(error.into());
-            }
-            let start = trainee.start(&sample.image)?;
-            let (target, walk) = (sample.target(trainee.size()), &trainee.walk);
-            let (losses, found) =
-                gradients(walk, start, &learned.state, train, &texts[*text], &target)?;
-            step(walk, learned, train, &losses, &found)?;
-            at.add(&losses);
-            watch.step(at.epochs.len() * all.len() + at.step, at.last());
-            if options.save_every > 0 && at.step.is_multiple_of(options.save_every) {
-                side.save(learned, at)?;
-            }
-        }
-        at.end_epoch();
-        let candidate = side.write(learned, at, train)?;
-        let done = at.epochs.last().cloned().unwrap_or_default();
-        let figure = watch.epoch(at.epochs.len(), &done, &candidate)?;
-        if at.is_better(figure) {
-            side.keep(&candidate)?;
-        }
-        side.save(learned, at)
+fn all_samples(
+    sets: &[(ClassImages, u8)],
+    train: &Train,
+    seed: u64,
+    size: usize,
+) -> Result<All, TrainError> {
+    let classes = sets.iter().map(|set| &set.0);
+    let apart = train.held_out.map(|share| held_out(classes, share, seed)).transpose()?;
+    let (apart, mut all) = (apart.unwrap_or_default(), All::default());
+    for (text, (images, mask_above)) in sets.iter().enumerate() {
+        let Samples { learned, held_out } = samples(images, train, &apart, size, *mask_above)?;
+        all.learned.extend(learned.into_iter().map(|sample| (sample, text)));
+        all.held_out.extend(held_out.into_iter().map(|sample| (sample, text)));
     }
+    Ok(all)
 }
 
 fn text_pair(run: &mut ClassRun<'_>, train: &Train) -> Result<TextPair, TrainError> {
@@ -220,9 +219,20 @@ pub fn gradients(
     target: &Target<'_>,
 ) -> Result<(StepLosses, Vec<State>), TrainError> {
     let pass = walk.forward(start, parameters)?;
+    let (parts, cotangents) = losses(&pass.tokens, train, text, target)?;
+    Ok((parts, pass.backward(cotangents)?))
+}
+
+/// Losses of the tokens of each tap, and the tokens' cotangents.
+fn losses(
+    tokens: &[Vec<Tokens>],
+    train: &Train,
+    text: &TextPair,
+    target: &Target<'_>,
+) -> Result<(StepLosses, Vec<Vec<Tokens>>), TrainError> {
     let mut parts: StepLosses = Vec::new();
-    let mut cotangents = Vec::with_capacity(pass.tokens.len());
-    for of_tap in &pass.tokens {
+    let mut cotangents = Vec::with_capacity(tokens.len());
+    for of_tap in tokens {
         let mut back = Vec::new();
         for losses in &train.losses {
             let output = format!("{}{TOKENS}", losses.head);
@@ -241,7 +251,7 @@ pub fn gradients(
         }
         cotangents.push(back);
     }
-    Ok((parts, pass.backward(cotangents)?))
+    Ok((parts, cotangents))
 }
 
 /// One step of the optimiser for the heads that had a loss. Errors: those of the parameters.

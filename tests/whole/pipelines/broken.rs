@@ -441,7 +441,7 @@ fn unknown_section() {
                |  ^^^^^^^^^
                |
                = help: did you mean `protocol`?
-               = note: its keys are `loupe`, `extends`, `data`, `stages`, `output`, `protocol`, `run`, `hooks`, `test`, `train`
+               = note: its keys are `loupe`, `extends`, `data`, `stages`, `output`, `protocol`, `run`, `hooks`, `test`, `train`, `compat`
 
             1 error
         "#]],

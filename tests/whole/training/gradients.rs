@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use loupe_engine::pipeline::model::{Adam, HeadLosses, Keep, Loss, Train};
+use loupe_engine::pipeline::model::{Adam, HeadLosses, Keep, Loss, MaskFilter, Train};
 use loupe_engine::plugin::info::Kind;
 use loupe_engine::plugin::{Instance, Loader, Options, StageHost, State, Tensor, Value};
 use loupe_engine::run::{Start, Walk};
@@ -66,8 +66,11 @@ fn bench(world: &World) -> Bench {
         losses: vec![HeadLosses { head: "seg".to_owned(), of }],
         optimizer: Adam { lr: 0.1, betas: [0.5, 0.999], eps: 1e-8 },
         scale: 3.0,
+        masks: MaskFilter::Nearest,
         epochs: 1,
         keep: Keep::Last,
+        held_out: None,
+        patience: None,
     };
     let text = TextPair::new(&[1.0, 0.2, -0.4, 0.1, -0.3, 0.9, 0.5, -0.7], 4, &[false, true]);
     let mask = (0..SIZE * SIZE).map(|i| i % SIZE > 20).collect();

@@ -20,7 +20,7 @@ fn typo_in_a_top_level_key() {
            |  ^^^^^^^
            |
            = help: did you mean `protocol`?
-           = note: its keys are `loupe`, `extends`, `data`, `stages`, `output`, `protocol`, `run`, `hooks`, `test`, `train`
+           = note: its keys are `loupe`, `extends`, `data`, `stages`, `output`, `protocol`, `run`, `hooks`, `test`, `train`, `compat`
 
         1 error
     "#]],

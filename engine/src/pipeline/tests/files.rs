@@ -166,7 +166,7 @@ fn set_of_what_is_not_there() {
           | ^^^
           |
           = help: did you mean `run`?
-          = note: its keys are `loupe`, `extends`, `data`, `stages`, `output`, `protocol`, `run`, `hooks`, `test`, `train`
+          = note: its keys are `loupe`, `extends`, `data`, `stages`, `output`, `protocol`, `run`, `hooks`, `test`, `train`, `compat`
 
         error: `loupe` holds no keys
          --> --set:1:1

@@ -8,6 +8,7 @@ use super::super::tables::title;
 use super::{ClassPage, Group, Shown, escape, plots, score, table};
 use crate::experiment::{ClassRecord, TrainingRecord};
 use crate::metrics::Value;
+use crate::train::HELD_OUT;
 
 /// Numbers, plots and pictures of a class under the anchor `id`.
 pub fn section(record: &ClassRecord, page: &ClassPage, id: &str) -> String {
@@ -45,9 +46,17 @@ pub fn section(record: &ClassRecord, page: &ClassPage, id: &str) -> String {
 
 /// How the losses of the class's training fell, and which epoch was kept.
 fn learned(training: &TrainingRecord) -> String {
-    let losses: Vec<f64> =
-        training.epochs.iter().filter_map(|epoch| epoch.first().copied()).collect();
-    let Some(svg) = plots::losses(&losses, training.kept_epoch) else { return String::new() };
+    let column = |name: &str| -> Vec<f64> {
+        let idx = training.names.iter().position(|known| known == name);
+        idx.map_or(Vec::new(), |idx| {
+            training.epochs.iter().filter_map(|epoch| epoch.get(idx).copied()).collect()
+        })
+    };
+    let (losses, held_out) = (column("loss"), column(HELD_OUT));
+    let Some(svg) = plots::losses(&losses, &held_out, training.kept_epoch) else {
+        return String::new();
+    };
+    let dashed = if held_out.is_empty() { "" } else { "; dashed: what was held out" };
     let kept = training.kept_epoch.map_or_else(String::new, |epoch| {
         let why =
             if training.oracle { ", an <b>oracle</b>’s: chosen by the test set" } else { "" };
@@ -61,7 +70,7 @@ fn learned(training: &TrainingRecord) -> String {
     };
     let parts: Vec<String> = training.names.iter().enumerate().filter_map(part).collect();
     format!(
-        "<div class=\"plots\">\n<figure>{svg}<figcaption>Training, mean over an epoch’s samples{kept}<br>{}\
+        "<div class=\"plots\">\n<figure>{svg}<figcaption>Training, mean over an epoch’s samples{dashed}{kept}<br>{}\
          </figcaption></figure>\n</div>\n",
         parts.join(", ")
     )

@@ -97,27 +97,41 @@ pub fn roc(scores: &[(f64, bool)]) -> Option<String> {
 /// Most points of a curve.
 const N_POINTS: usize = 400;
 
-/// The loss of each epoch, with a dot at the one that was kept, counted from 1. `None` without a finite loss, or with
-/// losses too far apart to draw.
-pub fn losses(losses: &[f64], kept_epoch: Option<usize>) -> Option<String> {
-    let finite = || losses.iter().enumerate().filter(|(_, loss)| loss.is_finite());
-    let low = finite().map(|point| *point.1).fold(f64::INFINITY, f64::min);
-    let high = finite().map(|point| *point.1).fold(f64::NEG_INFINITY, f64::max);
+/// The loss of each epoch, and that of what was held out, which may be empty, with a dot at the one that was kept,
+/// counted from 1. `None` without a finite loss, or with losses too far apart to draw.
+pub fn losses(losses: &[f64], held_out: &[f64], kept_epoch: Option<usize>) -> Option<String> {
+    let all = || losses.iter().chain(held_out).copied().filter(|loss| loss.is_finite());
+    let low = all().fold(f64::INFINITY, f64::min);
+    let high = all().fold(f64::NEG_INFINITY, f64::max);
     if !(high - low).is_finite() {
         return None;
     }
     let (span, last) = (if high > low { high - low } else { 1.0 }, losses.len().max(2) - 1);
-    let place = |(idx, loss): (usize, &f64)| {
+    let finite = |losses: &'_ [f64]| -> Vec<(usize, f64)> {
+        let points = losses.iter().copied().enumerate();
+        points.filter(|point| point.1.is_finite()).collect()
+    };
+    let place = |(idx, loss): (usize, f64)| {
         let x = 10.0 + WIDTH * idx as f64 / last as f64;
         (x, 20.0 + 2.0 * HALF * (high - loss) / span)
     };
-    let mut path = String::new();
-    // A curve shows no more points than its width has pixels.
-    for point in finite().step_by(losses.len().div_ceil(N_POINTS)) {
-        let (x, y) = place(point);
-        let _ = write!(path, "{}{x:.1} {y:.1}", if path.is_empty() { "M" } else { "L" });
-    }
-    let kept = finite().find(|point| Some(point.0 + 1) == kept_epoch).map(|point| {
+    let path = |losses: &[f64]| {
+        let mut path = String::new();
+        // A curve shows no more points than its width has pixels.
+        for point in finite(losses).into_iter().step_by(losses.len().div_ceil(N_POINTS).max(1)) {
+            let (x, y) = place(point);
+            let _ = write!(path, "{}{x:.1} {y:.1}", if path.is_empty() { "M" } else { "L" });
+        }
+        path
+    };
+    let apart = match path(held_out) {
+        path if path.is_empty() => path,
+        path => format!("<path class=\"held-out\" d=\"{path}\"/>"),
+    };
+    // The dot lies on the curve that chose.
+    let chosen = if held_out.is_empty() { losses } else { held_out };
+    let kept = finite(chosen).into_iter().find(|point| Some(point.0 + 1) == kept_epoch);
+    let kept = kept.map(|point| {
         let (x, y) = place(point);
         format!("<circle class=\"kept\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>")
     });
@@ -125,13 +139,14 @@ pub fn losses(losses: &[f64], kept_epoch: Option<usize>) -> Option<String> {
     Some(format!(
         "<svg viewBox=\"0 0 {w} {h}\" width=\"{w}\" height=\"{h}\" role=\"img\" aria-label=\"Loss of {n} epochs, \
          between {low} and {high}\"><text x=\"10\" y=\"13\">loss {low} … {high}</text>\
-         <path class=\"axis\" d=\"M10 20V{bottom}H{right}\"/><path class=\"curve\" d=\"{path}\"/>{kept}\
+         <path class=\"axis\" d=\"M10 20V{bottom}H{right}\"/><path class=\"curve\" d=\"{path}\"/>{apart}{kept}\
          <text x=\"10\" y=\"{below}\">epoch 1</text>\
          <text x=\"{right}\" y=\"{below}\" text-anchor=\"end\">{n}</text></svg>",
         w = WIDTH + 20.0,
         h = bottom + 20.0,
         n = losses.len(),
         below = bottom + 14.0,
+        path = path(losses),
         low = score(low),
         high = score(high),
         kept = kept.unwrap_or_default(),
@@ -157,19 +172,28 @@ mod tests {
 
     #[test]
     fn losses_fall_from_left_to_right_and_the_kept_epoch_has_a_dot() {
-        let svg = losses(&[3.0, f64::NAN, 2.0, 1.0], Some(3)).unwrap();
+        let svg = losses(&[3.0, f64::NAN, 2.0, 1.0], &[], Some(3)).unwrap();
         assert!(svg.contains("d=\"M10.0 20.0L290.0 100.0L430.0 180.0\""), "{svg}");
         assert!(
             svg.contains("<circle class=\"kept\" cx=\"290.0\" cy=\"100.0\" r=\"4\"/>"),
             "{svg}"
         );
         assert!(svg.contains("Loss of 4 epochs, between 1.0000 and 3.0000"), "{svg}");
-        assert!(losses(&[2.0], Some(1)).unwrap().contains("cx=\"10.0\" cy=\"20.0\""));
-        assert!(!losses(&[2.0, 1.0], Some(2000)).unwrap().contains("circle"));
-        assert!(losses(&vec![1.0; 9999], None).unwrap().len() < 9000);
+        assert!(losses(&[2.0], &[], Some(1)).unwrap().contains("cx=\"10.0\" cy=\"20.0\""));
+        assert!(!losses(&[2.0, 1.0], &[], Some(2000)).unwrap().contains("circle"));
+        assert!(losses(&vec![1.0; 9999], &[], None).unwrap().len() < 9000);
         for nothing in [vec![], vec![f64::NAN], vec![-1e308, 1e308]] {
-            assert_eq!(losses(&nothing, Some(1)), None);
+            assert_eq!(losses(&nothing, &[], Some(1)), None);
         }
+    }
+
+    #[test]
+    fn what_was_held_out_has_a_curve_of_its_own_and_the_dot() {
+        let svg = losses(&[3.0, 2.0, 1.0], &[2.0, 1.5, 2.5], Some(2)).unwrap();
+        assert!(svg.contains("class=\"curve\" d=\"M10.0 20.0L220.0 100.0L430.0 180.0\""), "{svg}");
+        let apart = "class=\"held-out\" d=\"M10.0 100.0L220.0 140.0L430.0 60.0\"";
+        assert!(svg.contains(apart), "{svg}");
+        assert!(svg.contains("cx=\"220.0\" cy=\"140.0\""), "{svg}");
     }
 
     #[test]

@@ -75,7 +75,14 @@ fn a_training_shows_its_curve_and_what_an_oracle_chose_says_so() {
     let html = page(record.clone(), false);
     assert!(html.contains("d=\"M10.0 20.0L430.0 180.0\"") && html.contains("kept: epoch 2<br>"));
     assert!(html.contains("loss 3.0000 → 1.0000, &lt;b&gt;focal 0.5000 → 0.2500"), "{html}");
-    assert!(!html.contains("oracle</b>"));
+    assert!(!html.contains("oracle</b>") && !html.contains("dashed"));
+    let mut held_out = record.clone();
+    for training in &mut held_out.training {
+        training.names[1] = "held-out".into();
+    }
+    let html = page(held_out, false);
+    assert!(html.contains("dashed: what was held out; kept: epoch 2"), "{html}");
+    assert!(html.contains("<path class=\"held-out\"") && html.contains("held-out 0.5000 → 0.2500"));
     record.training.iter_mut().for_each(|training| training.oracle = true);
     let html = page(record.clone(), false);
     assert!(html.contains("kept: epoch 2, an <b>oracle</b>’s: chosen by the test set"));
