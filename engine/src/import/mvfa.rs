@@ -34,6 +34,10 @@ const SETS: [(&str, &str, bool); 6] = [
     ("Histopathology", "histopathology", false),
 ];
 
+/// What they call their classes, as a hook.
+const NAMES_FILE: &str = "clipmpcad-names.rhai";
+const NAMES: &str = include_str!("../../../pipelines/clipmpcad-names.rhai");
+
 /// Which of the two programs is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum System {
@@ -142,9 +146,13 @@ pub fn import(system: System, words: &[String]) -> Result<Imported, ImportError>
         note("train it first: `loupe train PIPELINE.toml`, then run it");
     }
     match script {
-        Script::MvtecTrain => note(
-            "the original goes on testing the images that it learned from; here they leave the test set",
-        ),
+        Script::MvtecTrain => {
+            note(
+                "the original goes on testing the images that it learned from, and so does `[compat]`, as an \
+                 oracle; without it they leave the test set",
+            );
+            note("the original says \"with defects\" of normal images too: `hooks`");
+        }
         Script::TrainZero => note(
             "the original looks at the test set five times an epoch, this one once, after each epoch",
         ),
@@ -158,7 +166,11 @@ pub fn import(system: System, words: &[String]) -> Result<Imported, ImportError>
     }
     let save = matches!(script, Script::TestFew | Script::TrainVisual);
     let run = if save { vec!["--save".to_owned(), "panels".to_owned()] } else { Vec::new() };
-    Ok(Imported { pipeline: written(&asked), hooks: None, run, notes })
+    let hooks = (script == Script::MvtecTrain).then(|| {
+        let text = NAMES.replace("let industrial = false;", "let industrial = true;");
+        (NAMES_FILE, text)
+    });
+    Ok(Imported { pipeline: written(&asked), hooks, run, notes })
 }
 
 /// argparse lets `--features_list` take several words.
@@ -264,8 +276,9 @@ fn written(asked: &Asked) -> String {
         ),
     };
     let normalize = if industrial { "clip" } else { "none" };
+    let hooks = if industrial { format!("hooks = \"{NAMES_FILE}\"\n") } else { String::new() };
     let mut out = format!(
-        "loupe = 1\n[data]\ndataset    = {layout}\nroot       = {root}\nreferences = {references}\n[stages]\n\
+        "loupe = 1\n{hooks}[data]\ndataset    = {layout}\nroot       = {root}\nreferences = {references}\n[stages]\n\
          image   = {{ prepare = \"square\", sizes = [{size}], filter = \"pillow-bicubic\", normalize = \"{normalize}\" }}\n\
          clip    = {{ encoder = \"clip\", image = \"image\", model = \"ViT-L-14-336\", weights = \"openai\", activation = \"gelu\" }}\n\
          adapted = {{ fusion = \"{fusion}\", taps = \"clip\", at = {taps:?}, image = \"image\", heads = [\"seg\", \"det\"], state = {state} }}\n\
@@ -280,10 +293,11 @@ fn written(asked: &Asked) -> String {
     if !asked.script.is_zero() {
         out += "augment   = \"mvfa-11\"\n";
     }
-    let keep = if industrial { "last" } else { "best-test" };
+    let (masks, keep) = if industrial { ("smooth", "last") } else { ("nearest", "best-test") };
     let _ = write!(
         out,
-        "loss      = {{ det = \"bce-on-probability\", seg = [\"focal\", \"dice\"] }}\n\
+        "masks     = \"{masks}\"\n\
+         loss      = {{ det = \"bce-on-probability\", seg = [\"focal\", \"dice\"] }}\n\
          optimizer = {{ name = \"adam\", lr = {lr}, betas = [0.5, 0.999] }}\n\
          epochs    = {epochs}\nkeep      = \"{keep}\"\n",
         lr = asked.lr,
@@ -296,6 +310,9 @@ fn written(asked: &Asked) -> String {
             format!("    {{ dataset = \"{}\", root = {root} }},\n", set.1)
         };
         let _ = write!(out, "auxiliary = [\n{}]\n", others.map(line).collect::<String>());
+    }
+    if industrial {
+        out += "[compat]\ntest_learned = true\n";
     }
     let _ = write!(out, "[protocol]\nuse = [\"native\"]\n[run]\nseed = {seed}\n");
     out

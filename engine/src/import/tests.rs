@@ -264,10 +264,16 @@ fn the_industrial_loop_is_one_epoch_on_mvtec() {
         "epochs    = 1\n",
         "normalize = \"clip\"",
         "keep      = \"last\"",
+        "masks     = \"smooth\"",
+        "[compat]\ntest_learned = true\n",
+        "hooks = \"clipmpcad-names.rhai\"\n",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     assert!(made.notes.iter().any(|note| note.contains("leave the test set")));
+    assert!(made.hooks.unwrap().1.contains("let industrial = true;"));
+    let medical = of_mvfa(mvfa::System::ClipMpcad, "train_few.py").unwrap();
+    assert!(medical.hooks.is_none() && !medical.pipeline.contains("[compat]"));
 }
 
 #[test]
