@@ -77,9 +77,7 @@ fn a_training_shows_its_curve_and_what_an_oracle_chose_says_so() {
     assert!(html.contains("loss 3.0000 → 1.0000, &lt;b&gt;focal 0.5000 → 0.2500"), "{html}");
     assert!(!html.contains("oracle</b>") && !html.contains("dashed"));
     let mut held_out = record.clone();
-    for training in &mut held_out.training {
-        training.names[1] = "held-out".into();
-    }
+    held_out.training.iter_mut().for_each(|training| training.names[1] = "held-out".into());
     let html = page(held_out, false);
     assert!(html.contains("dashed: what was held out; kept: epoch 2"), "{html}");
     assert!(html.contains("<path class=\"held-out\"") && html.contains("held-out 0.5000 → 0.2500"));
