@@ -47,6 +47,18 @@ impl Tile for Amx {
     }
 
     #[inline(always)]
+    unsafe fn put_pair(to: *mut u16, [even, odd]: [u16; 2]) {
+        // SAFETY: the caller's; neighbours along k stand side by side.
+        unsafe { to.cast::<u32>().write_unaligned(u32::from(even) | u32::from(odd) << 16) };
+    }
+
+    #[inline(always)]
+    unsafe fn put_pair_of_column(to: *mut u16, pair: [u16; 2]) {
+        // SAFETY: the caller's; a right tile holds pairs too.
+        unsafe { Self::put_pair(to, pair) };
+    }
+
+    #[inline(always)]
     unsafe fn put_pairs(
         to: *mut u16,
         column: usize,

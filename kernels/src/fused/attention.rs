@@ -93,15 +93,16 @@ impl<'s, E: Plain> Scratch<'s, E> {
         (Scratch { keys, values, queries, weights, scores, sums, turned }, free)
     }
 
-    /// Keys as left operand: rows are tokens, k runs over channels.
+    /// Keys as left operand: rows are tokens, k runs over channels. Rows of no token repeat the last one.
     #[inline(always)]
     pub(super) fn put_keys<T: Tile<Elem = E>>(&mut self, keys: Vectors<E>) {
-        for token in 0..self.keys.len() / keys.width {
-            for (k, run) in (0..keys.width).step_by(T::KU).zip(0..) {
-                let to = &mut self.keys[T::a_at(token, k, keys.width)..][..T::KU];
-                match token < keys.n {
-                    true => to.copy_from_slice(&keys.row(token)[run * T::KU..(run + 1) * T::KU]),
-                    false => to.fill(T::elem(0.0)),
+        let Vectors { n, width, .. } = keys;
+        for token in 0..n.next_multiple_of(T::MR) {
+            let row = keys.row(token.min(n - 1));
+            for (k, pair) in (0..width).step_by(2).zip(row.as_chunks::<2>().0) {
+                // SAFETY: a row of the operand, and channels of it.
+                unsafe {
+                    T::put_pair(self.keys.as_mut_ptr().add(T::a_at(token, k, width)), *pair);
                 }
             }
         }
@@ -110,11 +111,23 @@ impl<'s, E: Plain> Scratch<'s, E> {
     /// Values as left operand: rows are channels, k runs over tokens. Places of no token are zeros.
     #[inline(always)]
     pub(super) fn put_values<T: Tile<Elem = E>>(&mut self, values: Vectors<E>) {
-        let n = values.n.next_multiple_of(T::MR);
-        self.values.fill(T::elem(0.0));
-        for token in 0..values.n {
-            for (channel, value) in values.row(token).iter().enumerate() {
-                self.values[T::a_at(channel, token, n)] = *value;
+        let Vectors { n, width, .. } = values;
+        let k_len = n.next_multiple_of(T::MR);
+        let zeros = [T::elem(0.0); LANES];
+        for token in (0..k_len).step_by(2) {
+            for channel in (0..width).step_by(LANES) {
+                let lanes = |token: usize| match token < n {
+                    true => &values.row(token)[channel..channel + LANES],
+                    false => &zeros,
+                };
+                let (even, odd) = (lanes(token), lanes(token + 1));
+                for lane in 0..LANES {
+                    // SAFETY: a channel's places, and tokens below `k_len`.
+                    unsafe {
+                        let at = T::a_at(channel + lane, token, k_len);
+                        T::put_pair(self.values.as_mut_ptr().add(at), [even[lane], odd[lane]]);
+                    }
+                }
             }
         }
     }
@@ -179,21 +192,32 @@ impl<'s, E: Plain> Scratch<'s, E> {
                 }
             }
         }
-        for (channel, line) in self.sums.chunks_exact(T::NR).take(width).enumerate() {
-            for (column, (sum, total)) in line.iter().zip(&totals).enumerate() {
-                self.turned[column * width + channel] = sum / total;
+        for total in &mut totals[..T::NR] {
+            *total = 1.0 / *total;
+        }
+        for channel in (0..width).step_by(LANES) {
+            for column in 0..T::NR {
+                let to = &mut self.turned[column * width + channel..][..LANES];
+                for (lane, to) in to.iter_mut().enumerate() {
+                    *to = self.sums[(channel + lane) * T::NR + column] * totals[column];
+                }
             }
         }
     }
 
-    /// Queries as right operand: columns are tokens, k runs over channels.
+    /// Queries as right operand: columns are tokens, k runs over channels. Columns behind the last query
+    /// repeat it, and nobody reads what they give.
     #[inline(always)]
     fn put_queries<T: Tile<Elem = E>>(&mut self, queries: Vectors<E>, first: usize) {
+        let width = queries.width;
         for column in 0..T::NR {
-            let row = (first + column < queries.n).then(|| queries.row(first + column));
-            for k in 0..queries.width {
-                let value = row.map_or(T::elem(0.0), |row| row[k]);
-                self.queries[T::b_at(column, k, queries.width)] = value;
+            let row = (first + column).min(queries.n - 1);
+            for (k, pair) in (0..width).step_by(2).zip(queries.row(row).as_chunks::<2>().0) {
+                // SAFETY: a column of the panel, and channels of it.
+                unsafe {
+                    let at = T::b_at(column, k, width);
+                    T::put_pair_of_column(self.queries.as_mut_ptr().add(at), *pair);
+                }
             }
         }
     }

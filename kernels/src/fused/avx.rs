@@ -50,6 +50,24 @@ macro_rules! f32_tile {
             }
 
             #[inline(always)]
+            unsafe fn put_pair(to: *mut f32, [even, odd]: [f32; 2]) {
+                // SAFETY: the caller's; the panel's rows stand side by side.
+                unsafe {
+                    *to = even;
+                    *to.add(Self::MR) = odd;
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn put_pair_of_column(to: *mut f32, [even, odd]: [f32; 2]) {
+                // SAFETY: the caller's; the panel's columns stand side by side.
+                unsafe {
+                    *to = even;
+                    *to.add(Self::NR) = odd;
+                }
+            }
+
+            #[inline(always)]
             unsafe fn put_pairs(
                 to: *mut f32,
                 column: usize,

@@ -32,6 +32,18 @@ pub(super) trait Tile: Copy + Send + Sync + 'static {
     /// Place of a value in a right operand of `k_len` values a column.
     fn b_at(column: usize, k: usize, k_len: usize) -> usize;
 
+    /// Two neighbours along k of a row of a left operand, whose place is that of the first; `k` is even.
+    ///
+    /// # Safety
+    /// `to` is that place, and nobody else has both now.
+    unsafe fn put_pair(to: *mut Self::Elem, pair: [Self::Elem; 2]);
+
+    /// Two neighbours along k of a column of a right operand, likewise.
+    ///
+    /// # Safety
+    /// As `put_pair`.
+    unsafe fn put_pair_of_column(to: *mut Self::Elem, pair: [Self::Elem; 2]);
+
     /// Two neighbours along k of `LANES` columns of a right operand, from `column`; `k` is even.
     ///
     /// # Safety
