@@ -11,6 +11,8 @@ pub enum KernelError {
     NotFinite { op: &'static str, input: &'static str, index: usize, got: f64 },
     #[error("`{op}` would make `{input}` of {got} values, more than memory can address")]
     TooLarge { op: &'static str, input: &'static str, got: String },
+    #[error("`LOUPE_CPU` wants `portable`, `avx2`, `avx512` or `amx`, got `{got}`")]
+    Cpu { got: String },
 }
 
 /// Refuses NaN and infinities, naming the first one.

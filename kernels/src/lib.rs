@@ -8,8 +8,11 @@
 //! data alone, never by the number of threads, so the bytes of a result do not depend on it.
 
 mod activation;
+pub mod approx;
 mod dense;
 mod error;
+mod fused;
+mod gelu;
 #[cfg(test)]
 mod golden;
 mod matmul;
@@ -26,6 +29,8 @@ mod unit_rows;
 pub use activation::{sigmoid, silu};
 pub use dense::{add_dense, add_dense_reference};
 pub use error::KernelError;
+pub use fused::{AlikePass, BlockShape, BlockWeights, Blocks, CAP, Isa, Precision, Team, blocks};
+pub use gelu::Activation;
 pub use matmul::{Matrix, add_matmul, matmul, matmul_reference};
 pub use nearest::{nearest_cosine, nearest_cosine_reference};
 pub use parallel::{ParallelFor, for_each_chunk, serial};

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use loupe_kernels::Isa;
 use serde_json::Value;
 
 use super::RunError;
@@ -12,19 +13,14 @@ use crate::cache::{Dtype, Key, KeyBuilder};
 use crate::pipeline::model::{Component, Label, Prepare, Stage, pointer};
 use crate::plugin::info::{Catalog, ComponentInfo};
 
-/// Named by what rounds differently: the widest vector unit that the products use.
+/// Named by what rounds differently: the instructions that the products use.
 pub fn numerics() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::arch::is_x86_feature_detected!("avx512f") {
-            return "f32-avx512";
-        }
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
-        {
-            return "f32-avx2";
-        }
+    match Isa::best().unwrap_or_else(|_| Isa::of_this_machine()) {
+        Isa::Amx => "f32-avx512, bf16-amx",
+        Isa::Avx512 => "f32-avx512",
+        Isa::Avx2 => "f32-avx2",
+        Isa::Portable => "f32-portable",
     }
-    "f32-portable"
 }
 
 /// Key of what a stage is, whatever it is given. `stored` is the type its outputs pass through; `seed` counts only where

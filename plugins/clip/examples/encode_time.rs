@@ -1,33 +1,42 @@
-//! Seconds and memory of one image through CLIP and GEM, with random weights:
-//! `cargo run --release -p loupe-clip --example encode_time -- ViT-B-16-plus-240 240 448`.
+//! Seconds and memory of images through CLIP and GEM, with random weights:
+//!
+//! ```sh
+//! cargo run --release -p loupe-clip --example encode_time -- ViT-B-16-plus-240 fused-bf16 240 448
+//! ```
+//!
+//! Forms are `fused-f32`, `fused-bf16` and `candle`. With `serve` behind one size, an image is encoded for
+//! each line of the input and its seconds are printed: so that a script can let a peer take turns.
 
+use std::error::Error;
+use std::io::{BufRead, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use loupe_clip::model::Request;
-use loupe_clip::weights::Random;
-use loupe_clip::{Clip, Gem, ModelConfig, Result, Wanted};
+use loupe_clip::weights::{Random, Weights};
+use loupe_clip::{Clip, Gem, ModelConfig, Wanted};
+use loupe_kernels::{Isa, Precision};
 
-fn main() -> Result<()> {
+type Outcome<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or_else(|| "ViT-B-16-plus-240".to_string());
-    let config = ModelConfig::preset(&name)?;
+    let form = arguments.next().unwrap_or_else(|| "fused-f32".to_string());
+    let rest: Vec<String> = arguments.collect();
+    let sizes: Vec<usize> = rest.iter().filter_map(|size| size.parse().ok()).collect();
     let start = Instant::now();
-    let clip = Clip::new(config.clone(), &Random::new(0, &config))?;
-    println!("{name}: made in {:.1} s, {} MB", start.elapsed().as_secs_f64(), peak_mb());
-    for size in arguments.filter_map(|size| size.parse::<usize>().ok()) {
-        let image = Tensor::zeros((1, 3, size, size), candle_core::DType::F32, &Device::Cpu)?;
+    let clip = make(&name, &form)?;
+    let seconds = start.elapsed().as_secs_f64();
+    eprintln!("{name}, {form}, {}: made in {seconds:.1} s, {} MB", Isa::best()?.name(), peak_mb());
+    if rest.last().is_some_and(|word| word == "serve") {
+        let size = *sizes.first().ok_or("`serve` wants a size before it")?;
+        return serve(&clip, size, rest.iter().any(|word| word == "gem"));
+    }
+    for size in sizes {
         for with_gem in [false, true] {
-            let wanted = Wanted {
-                image_embedding: true,
-                patch_embeddings: true,
-                gem_patch_embeddings: with_gem,
-                ..Wanted::default()
-            };
-            let request = Request { taps: Vec::new(), wanted, gem: Gem::default() };
-            let start = Instant::now();
-            clip.encode(&image, request)?;
-            let seconds = start.elapsed().as_secs_f64();
+            let seconds = encode(&clip, size, with_gem)?;
             println!("{size} px, gem {with_gem}: {seconds:.2} s, peak {} MB", peak_mb());
         }
     }
@@ -38,6 +47,44 @@ fn main() -> Result<()> {
     clip.encode_text(&sentences)?;
     println!("64 sentences: {:.2} s, peak {} MB", start.elapsed().as_secs_f64(), peak_mb());
     Ok(())
+}
+
+fn make(name: &str, form: &str) -> Outcome<Clip> {
+    loupe_clip::init_threads(std::thread::available_parallelism()?.get());
+    let config = ModelConfig::preset(name)?;
+    let random = Random::new(0, &config);
+    let precision = match form {
+        "candle" => return Ok(Clip::new(config, &random)?),
+        "fused-f32" => Precision::F32,
+        "fused-bf16" => Precision::Bf16,
+        _ => return Err(format!("no form is called `{form}`").into()),
+    };
+    let weights: Arc<dyn Weights + Send + Sync> = Arc::new(random);
+    Ok(Clip::packed(config, &weights, Isa::best()?, precision)?)
+}
+
+fn serve(clip: &Clip, size: usize, with_gem: bool) -> Outcome<()> {
+    for line in std::io::stdin().lock().lines() {
+        line?;
+        println!("{}", encode(clip, size, with_gem)?);
+        std::io::stdout().flush()?;
+    }
+    eprintln!("peak {} MB", peak_mb());
+    Ok(())
+}
+
+fn encode(clip: &Clip, size: usize, with_gem: bool) -> Outcome<f64> {
+    let image = Tensor::zeros((1, 3, size, size), DType::F32, &Device::Cpu)?;
+    let wanted = Wanted {
+        image_embedding: true,
+        patch_embeddings: true,
+        gem_patch_embeddings: with_gem,
+        ..Wanted::default()
+    };
+    let request = Request { taps: Vec::new(), wanted, gem: Gem::default() };
+    let start = Instant::now();
+    clip.encode(&image, request)?;
+    Ok(start.elapsed().as_secs_f64())
 }
 
 /// Largest resident memory so far, in MB; 0 where the system does not tell.

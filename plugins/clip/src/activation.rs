@@ -1,16 +1,7 @@
-//! The non-linearities of the blocks and their slopes, for rows of values.
+//! Slopes of the blocks' non-linearities, for rows of values.
 
-use crate::approx::{erfc_of_positive, exp_of_negative};
-use crate::config::Activation;
-
-/// Every value becomes its activation.
-pub fn apply(activation: Activation, row: &mut [f32]) {
-    match activation {
-        Activation::Gelu => row.iter_mut().for_each(|x| *x = gelu(*x)),
-        Activation::GeluTanh => row.iter_mut().for_each(|x| *x = gelu_tanh(*x)),
-        Activation::QuickGelu => row.iter_mut().for_each(|x| *x = quick_gelu(*x)),
-    }
-}
+use loupe_kernels::Activation;
+use loupe_kernels::approx::{erfc_of_positive, exp_of_negative};
 
 /// Every cotangent of an activation becomes that of its input `x`.
 pub fn pull_back(activation: Activation, cotangents: &mut [f32], x: &[f32]) {
@@ -27,20 +18,10 @@ const QUICK_GAIN: f32 = 1.702;
 /// `1 / sqrt(2 pi)`
 const DENSITY_AT_0: f32 = 0.5 * std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2;
 
-fn gelu(x: f32) -> f32 {
-    let half = 0.5 * erfc_of_positive(x.abs() * std::f32::consts::FRAC_1_SQRT_2);
-    if x < 0.0 { x * half } else { x * (1.0 - half) }
-}
-
 fn gelu_slope(x: f32) -> f32 {
     let half = 0.5 * erfc_of_positive(x.abs() * std::f32::consts::FRAC_1_SQRT_2);
     let below = if x < 0.0 { half } else { 1.0 - half };
     below + x * DENSITY_AT_0 * exp_of_negative(-0.5 * x * x)
-}
-
-fn gelu_tanh(x: f32) -> f32 {
-    let inner = tanh_gain() * (x + TANH_CUBE * x * x * x);
-    0.5 * x * (1.0 + inner.tanh())
 }
 
 fn gelu_tanh_slope(x: f32) -> f32 {
@@ -51,11 +32,6 @@ fn gelu_tanh_slope(x: f32) -> f32 {
 
 fn tanh_gain() -> f32 {
     (2.0 / std::f32::consts::PI).sqrt()
-}
-
-fn quick_gelu(x: f32) -> f32 {
-    let decay = exp_of_negative(-(QUICK_GAIN * x).abs());
-    if x < 0.0 { x * decay / (1.0 + decay) } else { x / (1.0 + decay) }
 }
 
 fn quick_gelu_slope(x: f32) -> f32 {
@@ -75,7 +51,7 @@ mod tests {
         for step in -1_000..=1_000 {
             let x = step as f32 / 100.0;
             let (mut got, mut slope) = ([x], [1.0]);
-            apply(activation, &mut got);
+            activation.apply(&mut got);
             pull_back(activation, &mut slope, &[x]);
             let wide = f64::from(x);
             let want = exact(wide);
@@ -94,5 +70,16 @@ mod tests {
             let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
             0.5 * x * (1.0 + inner.tanh())
         });
+    }
+
+    #[test]
+    fn erfc_is_near_the_exact_value() {
+        for step in 0..=800 {
+            let x = step as f32 / 100.0;
+            let exact = erfc(f64::from(x));
+            let error = (f64::from(erfc_of_positive(x)) - exact).abs();
+            assert!(error < 4e-7, "{x}: {error:e}");
+        }
+        assert!(erfc_of_positive(f32::NAN).is_nan());
     }
 }

@@ -1,86 +1,125 @@
 //! Towers out of weights: which tensor goes where, in which orientation.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
+use loupe_kernels::{BlockShape, Isa, Precision};
 
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::ops::{self, LayerNorm, Linear};
 use crate::text::TextTower;
+use crate::trunk::{Layout, Trunk};
 use crate::vision::{Block, VisionTower};
 use crate::weights::Weights;
 
-pub fn vision_tower(config: &ModelConfig, weights: &dyn Weights) -> Result<VisionTower> {
-    let vision = &config.vision;
+/// Where a tower's blocks come from.
+pub enum Source<'a> {
+    /// candle's blocks.
+    Plain(&'a dyn Weights),
+    /// Packed ones.
+    Packed(&'a Arc<dyn Weights + Send + Sync>, Isa, Precision),
+}
+
+impl Source<'_> {
+    pub fn weights(&self) -> &dyn Weights {
+        match self {
+            Source::Plain(weights) => *weights,
+            Source::Packed(weights, ..) => &***weights,
+        }
+    }
+
+    fn trunk(&self, layout: Layout) -> Result<Trunk> {
+        match self {
+            Source::Plain(weights) => Trunk::plain(layout, *weights),
+            Source::Packed(weights, isa, precision) => {
+                Trunk::packed(layout, Arc::clone(weights), *isa, *precision)
+            }
+        }
+    }
+}
+
+pub fn vision_tower(config: &ModelConfig, source: &Source) -> Result<VisionTower> {
+    let (vision, weights) = (&config.vision, source.weights());
     let (c, p, g) = (vision.width, vision.patch_size, vision.native_grid());
     let patch_weight = weights.take("visual.conv1.weight", &[c, 3, p, p])?;
     let patch_weight = ops::transposed(&patch_weight, c, 3 * p * p);
+    let (n_heads, mlp_width) = (vision.n_heads, vision.mlp_width);
+    let activation = config.activation;
+    let shape = BlockShape { width: c, n_heads, mlp_width, activation, causal: false };
     Ok(VisionTower {
         config: vision.clone(),
-        activation: config.activation,
+        activation,
         patch_weight: ops::from_vec(patch_weight, &[3 * p * p, c])?,
         class_embedding: weights.take("visual.class_embedding", &[c])?,
         positions: weights.take("visual.positional_embedding", &[1 + g * g, c])?,
         ln_pre: layer_norm(weights, "visual.ln_pre", c)?,
-        blocks: blocks(weights, "visual.", c, vision.mlp_width, vision.n_blocks)?,
+        trunk: source.trunk(Layout { prefix: "visual.", n_blocks: vision.n_blocks, shape })?,
         ln_post: layer_norm(weights, "visual.ln_post", c)?,
         projection: matrix(weights, "visual.proj", c, config.embed_dim)?,
     })
 }
 
-pub fn text_tower(config: &ModelConfig, weights: &dyn Weights) -> Result<TextTower> {
-    let text = &config.text;
+pub fn text_tower(config: &ModelConfig, source: &Source) -> Result<TextTower> {
+    let (text, weights) = (&config.text, source.weights());
     let c = text.width;
+    let (n_heads, mlp_width) = (text.n_heads, text.mlp_width);
+    let activation = config.activation;
+    let shape = BlockShape { width: c, n_heads, mlp_width, activation, causal: true };
     Ok(TextTower {
         config: text.clone(),
-        activation: config.activation,
+        activation,
         token_embedding: weights.token_table(text.vocab_size, c)?,
         positions: weights.take("positional_embedding", &[text.context_length, c])?,
-        blocks: blocks(weights, "", c, text.mlp_width, text.n_blocks)?,
+        trunk: source.trunk(Layout { prefix: "", n_blocks: text.n_blocks, shape })?,
         ln_final: layer_norm(weights, "ln_final", c)?,
         projection: matrix(weights, "text_projection", c, config.embed_dim)?,
     })
 }
 
-fn blocks(
-    weights: &dyn Weights,
-    tower: &str,
-    width: usize,
-    mlp_width: usize,
-    n_blocks: usize,
-) -> Result<Vec<Block>> {
+/// candle's blocks.
+pub fn blocks(weights: &dyn Weights, layout: Layout) -> Result<Vec<Block>> {
     let block = |index: usize| {
-        let name = |part: &str| format!("{tower}transformer.resblocks.{index}.{part}");
-        let dot = |part: &str, n_out, n_in| {
-            linear(
-                weights,
-                &name(&format!("{part}.weight")),
-                &name(&format!("{part}.bias")),
-                n_out,
-                n_in,
-            )
-        };
-        let (weight, bias) = (name("attn.in_proj_weight"), name("attn.in_proj_bias"));
+        let [ln_1, qkv, out, ln_2, fc, proj] = block_parts(weights, layout, index)?;
+        let norm = |[weight, bias]: [Vec<f32>; 2]| LayerNorm { weight, bias };
         Ok(Block {
-            ln_1: layer_norm(weights, &name("ln_1"), width)?,
-            qkv: linear(weights, &weight, &bias, 3 * width, width)?,
-            out: dot("attn.out_proj", width, width)?,
-            ln_2: layer_norm(weights, &name("ln_2"), width)?,
-            fc: dot("mlp.c_fc", mlp_width, width)?,
-            proj: dot("mlp.c_proj", width, mlp_width)?,
+            ln_1: norm(ln_1),
+            qkv: linear(qkv)?,
+            out: linear(out)?,
+            ln_2: norm(ln_2),
+            fc: linear(fc)?,
+            proj: linear(proj)?,
         })
     };
-    (0..n_blocks).map(block).collect()
+    (0..layout.n_blocks).map(block).collect()
 }
 
-fn linear(
+/// Weight and bias of a block's parts as they stand in files: normalisation, queries with keys and
+/// values, projection, normalisation, and the MLP's two.
+pub fn block_parts(
     weights: &dyn Weights,
-    weight: &str,
-    bias: &str,
-    n_out: usize,
-    n_in: usize,
-) -> Result<Linear> {
-    let bias = weights.take(bias, &[n_out])?;
-    let weight = ops::transposed(&weights.take(weight, &[n_out, n_in])?, n_out, n_in);
+    layout: Layout,
+    index: usize,
+) -> Result<[[Vec<f32>; 2]; 6]> {
+    let BlockShape { width: c, mlp_width: h, .. } = layout.shape;
+    let part = |weight: &str, bias: &str, shape: &[usize]| -> Result<[Vec<f32>; 2]> {
+        let name = |part| format!("{}transformer.resblocks.{index}.{part}", layout.prefix);
+        Ok([weights.take(&name(weight), shape)?, weights.take(&name(bias), &shape[..1])?])
+    };
+    Ok([
+        part("ln_1.weight", "ln_1.bias", &[c])?,
+        part("attn.in_proj_weight", "attn.in_proj_bias", &[3 * c, c])?,
+        part("attn.out_proj.weight", "attn.out_proj.bias", &[c, c])?,
+        part("ln_2.weight", "ln_2.bias", &[c])?,
+        part("mlp.c_fc.weight", "mlp.c_fc.bias", &[h, c])?,
+        part("mlp.c_proj.weight", "mlp.c_proj.bias", &[c, h])?,
+    ])
+}
+
+fn linear([weight, bias]: [Vec<f32>; 2]) -> Result<Linear> {
+    let n_out = bias.len();
+    let n_in = weight.len() / n_out.max(1);
+    let weight = ops::transposed(&weight, n_out, n_in);
     Ok(Linear { weight: ops::from_vec(weight, &[n_in, n_out])?, bias })
 }
 

@@ -72,7 +72,7 @@ impl Clip {
                 .to_string(),
         })?;
         let (first_block, kept) = tape.take(segment)?;
-        let blocks = self.vision.blocks.get(first_block..).unwrap_or_default();
+        let blocks = self.vision.trunk.blocks()?.get(first_block..).unwrap_or_default();
         let run = self.vision.block_run();
         let mut made = Vec::with_capacity(cotangents.len());
         for (mut cotangent, kept) in cotangents.into_iter().zip(kept) {

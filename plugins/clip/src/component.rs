@@ -1,14 +1,17 @@
 //! The components `clip` and `gem`: ports, facts, and the way from the boundary to the model.
 
+use std::sync::Arc;
+
+use loupe_kernels::{Isa, Precision};
 use loupe_plugin::prelude::*;
 use serde_json::json;
 
 use crate::config::{Activation, ModelConfig};
 use crate::error::ClipError;
-use crate::keys::{ActivationKey, ClipConfig, GemConfig, PositionKey};
+use crate::keys::{ActivationKey, BackendKey, ClipConfig, GemConfig, PositionKey, PrecisionKey};
 use crate::model::{Clip, Request};
 use crate::vision::{Gem, N_PREFIX};
-use crate::weights::{Random, WeightsFile};
+use crate::weights::{Random, Weights, WeightsFile};
 use crate::{model, ops, starter};
 
 /// The component `clip`.
@@ -24,15 +27,17 @@ pub struct GemEncoder {
 
 impl Encoder for ClipEncoder {
     type Config = ClipConfig;
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
 
     fn new(config: ClipConfig, host: &Host) -> Result<Self> {
         let PositionKey::AntialiasBicubic = config.position;
-        let clip = load(&config.model, &config.weights, config.seed, config.activation, host)?;
-        Ok(Self { clip })
+        let form = Form::new(config.backend, config.precision)?;
+        let (name, weights) = (&config.model, &config.weights);
+        Ok(Self { clip: load(name, weights, config.seed, config.activation, form, host)? })
     }
 
     fn check(config: &ClipConfig, host: &Host) -> Result<Facts> {
+        Form::new(config.backend, config.precision)?;
         facts(&describe(&config.model, host)?, &config.model, &config.weights)
     }
 
@@ -52,16 +57,19 @@ impl Encoder for ClipEncoder {
 
 impl Encoder for GemEncoder {
     type Config = GemConfig;
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
 
     fn new(config: GemConfig, host: &Host) -> Result<Self> {
         let PositionKey::AntialiasBicubic = config.position;
-        let clip = load(&config.model, &config.weights, config.seed, config.activation, host)?;
+        let form = Form::new(config.backend, config.precision)?;
+        let (name, weights) = (&config.model, &config.weights);
+        let clip = load(name, weights, config.seed, config.activation, form, host)?;
         let GemConfig { blocks: n_blocks, iterations: n_iterations, temperature, .. } = config;
         Ok(Self { clip, gem: Gem { n_blocks, n_iterations, temperature } })
     }
 
     fn check(config: &GemConfig, host: &Host) -> Result<Facts> {
+        Form::new(config.backend, config.precision)?;
         let model = describe(&config.model, host)?;
         if config.blocks > model.vision.n_blocks {
             let (name, n_blocks) = (&model.name, model.vision.n_blocks);
@@ -173,7 +181,8 @@ impl From<ClipError> for Error {
             | ClipError::Stepping { .. }
             | ClipError::NoText { .. }
             | ClipError::Token { .. } => Error::input(error),
-            ClipError::Tensor { .. } => Error::failed(error),
+            ClipError::Kernel(loupe_kernels::KernelError::Cpu { .. }) => Error::config(error),
+            ClipError::Tensor { .. } | ClipError::Kernel(_) => Error::failed(error),
         }
     }
 }
@@ -220,11 +229,52 @@ fn describe(model: &str, host: &Host) -> Result<ModelConfig> {
     Ok(ModelConfig::from_json(&path.to_string_lossy(), text)?)
 }
 
+/// What the towers' blocks are computed with.
+#[derive(Clone, Copy)]
+enum Form {
+    Candle,
+    Packed(Isa, Precision),
+}
+
+impl Form {
+    /// Errors: `Config` for a precision that the backend has not, and for an unknown `LOUPE_CPU`.
+    fn new(backend: BackendKey, precision: PrecisionKey) -> Result<Self> {
+        match (backend, precision) {
+            (BackendKey::Candle, PrecisionKey::F32) => Ok(Form::Candle),
+            (BackendKey::Candle, PrecisionKey::Bf16) => Err(Error::config(
+                "`backend = \"candle\"` computes in f32 alone; leave out `precision`, or the backend",
+            )),
+            (BackendKey::Fused, precision) => {
+                let precision = match precision {
+                    PrecisionKey::F32 => Precision::F32,
+                    PrecisionKey::Bf16 => Precision::Bf16,
+                };
+                Ok(Form::Packed(Isa::best().map_err(ClipError::from)?, precision))
+            }
+        }
+    }
+
+    fn clip(
+        self,
+        config: ModelConfig,
+        weights: impl Weights + Send + Sync + 'static,
+    ) -> crate::error::Result<Clip> {
+        match self {
+            Form::Candle => Clip::new(config, &weights),
+            Form::Packed(isa, precision) => {
+                let weights: Arc<dyn Weights + Send + Sync> = Arc::new(weights);
+                Clip::packed(config, &weights, isa, precision)
+            }
+        }
+    }
+}
+
 fn load(
     model: &str,
     weights: &str,
     seed: u64,
     activation: ActivationKey,
+    form: Form,
     host: &Host,
 ) -> Result<Clip> {
     crate::init_threads(host.n_threads());
@@ -238,7 +288,7 @@ fn load(
     config.activation = explicit.unwrap_or(config.activation);
     if weights == "random" {
         let source = Random::new(seed, &config);
-        return Ok(Clip::new(config, &source)?);
+        return Ok(form.clip(config, source)?);
     }
     let (file, n_further) = if weights == starter::NAME {
         starter::weights(&config)?
@@ -252,7 +302,7 @@ fn load(
     if explicit.is_none() && (weights == "openai" || file.is_openai()) {
         config.activation = Activation::QuickGelu;
     }
-    Ok(Clip::new(config, &file).map_err(|error| error.in_file(weights))?)
+    Ok(form.clip(config, file).map_err(|error| error.in_file(weights))?)
 }
 
 fn open_file<'a>(

@@ -4,16 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{ClipError, Result};
 
-/// Non-linearity of the blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// `0.5 x (1 + erf(x / sqrt 2))`
-    Gelu,
-    /// The tanh approximation of `Gelu`.
-    GeluTanh,
-    /// `x sigmoid(1.702 x)`, what OpenAI trained with.
-    QuickGelu,
-}
+pub use loupe_kernels::Activation;
 
 /// Sizes of the image tower.
 #[derive(Clone, Debug, PartialEq)]

@@ -53,6 +53,8 @@ pub enum ClipError {
     Token { token: u32, vocab_size: usize, model: String },
     #[error("tensor operation failed: {message}")]
     Tensor { message: String },
+    #[error(transparent)]
+    Kernel(#[from] loupe_kernels::KernelError),
 }
 
 impl ClipError {

@@ -29,6 +29,12 @@ pub struct ClipConfig {
     /// How the position table reaches another grid than the trained one.
     #[serde(default)]
     pub position: PositionKey,
+    /// `fused` packs the weights for this CPU; `candle` is the reference, and what trains.
+    #[serde(default)]
+    pub backend: BackendKey,
+    /// What products are rounded to: `bf16` is quick where the CPU multiplies tiles of it (`loupe doctor`).
+    #[serde(default)]
+    pub precision: PrecisionKey,
 }
 
 /// CLIP, and GEM's self-self attention path beside it in the same pass.
@@ -56,6 +62,12 @@ pub struct GemConfig {
     /// How the position table reaches another grid than the trained one.
     #[serde(default)]
     pub position: PositionKey,
+    /// `fused` packs the weights for this CPU; `candle` is the reference, and what trains.
+    #[serde(default)]
+    pub backend: BackendKey,
+    /// What products are rounded to: `bf16` is quick where the CPU multiplies tiles of it (`loupe doctor`).
+    #[serde(default)]
+    pub precision: PrecisionKey,
     /// How many blocks from the end take part; gem-torch's `depth` is one more.
     #[schema(min = 1)]
     #[serde(default = "default_blocks")]
@@ -87,6 +99,25 @@ pub enum PositionKey {
     /// Bicubic with a = -0.5 and a window that grows with the scale, as open_clip and gem-torch.
     #[default]
     AntialiasBicubic,
+}
+
+/// What the key `backend` may say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Schema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackendKey {
+    #[default]
+    Fused,
+    Candle,
+}
+
+/// What the key `precision` may say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Schema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PrecisionKey {
+    #[default]
+    F32,
+    /// Sums, norms, softmax and the residual stream stay f32.
+    Bf16,
 }
 
 fn default_blocks() -> usize {

@@ -1,7 +1,6 @@
 //! Encoders `clip` and `gem`: CLIP's image and text towers from any published weights file.
 
 mod activation;
-mod approx;
 mod assemble;
 pub mod attention;
 mod backward;
@@ -16,6 +15,7 @@ pub mod position;
 pub mod starter;
 pub mod text;
 pub mod tokenizer;
+pub mod trunk;
 pub mod vision;
 pub mod vocabulary;
 pub mod weights;

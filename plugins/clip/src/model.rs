@@ -1,12 +1,13 @@
 //! A whole CLIP: both towers, what can be asked of them, and the stepping from tap to tap.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::Tensor;
+use loupe_kernels::{Isa, Precision};
 
-use crate::assemble::{text_tower, vision_tower};
+use crate::assemble::{Source, text_tower, vision_tower};
 use crate::backward::Tape;
-use crate::config::{Activation, ModelConfig};
+use crate::config::ModelConfig;
 use crate::error::{ClipError, Result};
 use crate::ops;
 use crate::text::TextTower;
@@ -94,21 +95,27 @@ pub struct Request {
 }
 
 impl Clip {
-    /// Builds both towers; the text tower only where the weights have one.
+    /// Both towers on candle, in f32; the text tower only where the weights have one.
     pub fn new(config: ModelConfig, weights: &dyn Weights) -> Result<Self> {
-        let vision = vision_tower(&config, weights)?;
-        let text = weights.has_text().then(|| text_tower(&config, weights)).transpose()?;
-        Ok(Self { config, vision, text, tokenizer: OnceLock::new() })
+        Self::from_source(config, &Source::Plain(weights))
     }
 
-    /// Overrides the activation of both towers.
-    pub fn with_activation(mut self, activation: Activation) -> Self {
-        self.config.activation = activation;
-        self.vision.activation = activation;
-        if let Some(text) = &mut self.text {
-            text.activation = activation;
-        }
-        self
+    /// Both towers on packed weights. Passes that are walked back run on candle all the same, on blocks
+    /// that the first of them makes.
+    pub fn packed(
+        config: ModelConfig,
+        weights: &Arc<dyn Weights + Send + Sync>,
+        isa: Isa,
+        precision: Precision,
+    ) -> Result<Self> {
+        Self::from_source(config, &Source::Packed(weights, isa, precision))
+    }
+
+    fn from_source(config: ModelConfig, source: &Source) -> Result<Self> {
+        let vision = vision_tower(&config, source)?;
+        let has_text = source.weights().has_text();
+        let text = has_text.then(|| text_tower(&config, source)).transpose()?;
+        Ok(Self { config, vision, text, tokenizer: OnceLock::new() })
     }
 
     /// Raw text embeddings `[n, d]` of sentences. Errors: `NoText`.
@@ -144,7 +151,7 @@ impl Clip {
 
     /// Runs to the first tap (or no block at all if there is none) and hands out its stream
     /// `[b, 1 + gh*gw, c]`. With `gem`, its stream is walked beside. With `train`, every `resume`
-    /// keeps what `backward` needs and gives the same bytes. Errors: `Shape`, `Tap`.
+    /// keeps what `backward` needs; it runs on candle, so packed blocks of f32 give the same up to rounding. Errors: `Shape`, `Tap`.
     pub fn open(
         &self,
         images: &Tensor,
@@ -222,7 +229,7 @@ impl Clip {
             });
         }
         let streams = self.check_stream(&session, stream)?;
-        let n_blocks = self.vision.blocks.len();
+        let n_blocks = self.vision.trunk.len();
         session.tape = None;
         if !wanted.gem() {
             session.gem = None;
@@ -249,7 +256,7 @@ impl Clip {
         grid: (usize, usize),
         batch: usize,
     ) -> Result<Session> {
-        let n_blocks = self.vision.blocks.len();
+        let n_blocks = self.vision.trunk.len();
         let mut last = 0;
         for tap in &taps {
             if *tap == 0 || *tap > n_blocks {

@@ -3,10 +3,9 @@
 use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Storage, Tensor};
 use rayon::prelude::*;
 
-use crate::activation;
-use crate::approx::{exp_of_negative, max_of, sum_of};
 use crate::config::Activation;
 use crate::error::{ClipError, Result};
+use loupe_kernels::approx::{exp_of_negative, max_of, sum_of};
 
 /// Added to the variance; every published CLIP uses this value.
 pub const LAYER_NORM_EPS: f32 = 1e-5;
@@ -33,7 +32,7 @@ impl Linear {
 
     /// As `apply`, then the activation of every value, in the same walk over the output.
     pub fn apply_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
-        self.apply_then(x, |row| activation::apply(activation, row))
+        self.apply_then(x, |row| activation.apply(row))
     }
 
     /// The cotangent of the inputs. Shapes: `cotangent [n, n_out]` -> `[n, n_in]`; f32.
@@ -102,7 +101,7 @@ fn mean_and_scale(row: &[f32]) -> (f32, f32) {
 /// A copy of `x` with every value activated.
 pub fn activated(x: &Tensor, activation: Activation) -> Result<Tensor> {
     let y = x.copy()?;
-    rows_in_place(&y, |_, row| activation::apply(activation, row))?;
+    rows_in_place(&y, |_, row| activation.apply(row))?;
     Ok(y)
 }
 

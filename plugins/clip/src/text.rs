@@ -5,7 +5,8 @@ use candle_core::Tensor;
 use crate::config::{Activation, TextConfig};
 use crate::error::{ClipError, Result};
 use crate::ops::{self, LayerNorm};
-use crate::vision::{Block, BlockRun};
+use crate::trunk::Trunk;
+use crate::vision::BlockRun;
 use crate::vocabulary::TokenTable;
 
 /// Tokens that one pass over the blocks takes together.
@@ -18,7 +19,7 @@ pub struct TextTower {
     pub token_embedding: TokenTable,
     /// `[context, c]`
     pub positions: Vec<f32>,
-    pub blocks: Vec<Block>,
+    pub trunk: Trunk,
     pub ln_final: LayerNorm,
     /// `[c, d]`
     pub projection: Tensor,
@@ -90,10 +91,14 @@ impl TextTower {
         }
         let batch = rows.len();
         let mut x = ops::from_vec(values, &[batch * length, width])?;
-        let TextConfig { n_heads, .. } = self.config;
-        let run = BlockRun { n_heads, activation: self.activation, causal: true };
-        for block in &self.blocks {
-            x = block.apply(&x, batch, run)?;
+        if self.trunk.is_packed() {
+            (x, _) = self.trunk.run(&x, batch, (0, self.trunk.len()), None)?;
+        } else {
+            let TextConfig { n_heads, .. } = self.config;
+            let run = BlockRun { n_heads, activation: self.activation, causal: true };
+            for block in self.trunk.blocks()? {
+                x = block.apply(&x, batch, run)?;
+            }
         }
         let last = x.reshape((batch, length, width))?.narrow(1, length - 1, 1)?;
         let last = self.ln_final.apply(&last.contiguous()?.reshape((batch, width))?)?;

@@ -11,6 +11,7 @@ use crate::config::{Activation, VisionConfig};
 use crate::error::{ClipError, Result};
 use crate::ops::{self, LayerNorm, Linear};
 use crate::position::resize_positions;
+use crate::trunk::Trunk;
 
 /// CLS stands before the patches.
 pub const N_PREFIX: usize = 1;
@@ -116,7 +117,7 @@ pub struct VisionTower {
     /// `[1 + g*g, c]`
     pub positions: Vec<f32>,
     pub ln_pre: LayerNorm,
-    pub blocks: Vec<Block>,
+    pub trunk: Trunk,
     pub ln_post: LayerNorm,
     /// `[c, d]`
     pub projection: Tensor,
@@ -160,7 +161,7 @@ impl VisionTower {
     }
 
     /// Blocks `from..to` (counted from 0), with GEM's stream beside where `gem` is given; what a
-    /// backward pass needs of each is put on the `tape`.
+    /// backward pass needs of each is put on the `tape`, which candle's blocks alone can do.
     pub fn walk(
         &self,
         stream: Stream,
@@ -169,10 +170,16 @@ impl VisionTower {
         gem: Option<&Gem>,
         mut tape: Option<&mut Vec<Kept>>,
     ) -> Result<Stream> {
+        if tape.is_none() && self.trunk.is_packed() {
+            let Stream { tokens, gem: of_gem } = stream;
+            let gem = gem.map(|gem| (gem, self.first_gem_block(gem), of_gem));
+            let (tokens, gem) = self.trunk.run(&tokens, 1, (from, to), gem)?;
+            return Ok(Stream { tokens, gem });
+        }
         let first_gem = gem.map_or(usize::MAX, |gem| self.first_gem_block(gem));
         let run = self.block_run();
         let mut stream = stream;
-        for (index, block) in self.blocks.iter().enumerate().take(to).skip(from) {
+        for (index, block) in self.trunk.blocks()?.iter().enumerate().take(to).skip(from) {
             let gem = gem.filter(|_| index >= first_gem);
             let (tokens, added) = block.pass(&stream.tokens, run, gem, tape.as_deref_mut())?;
             let before = stream.gem.unwrap_or(stream.tokens);
@@ -184,7 +191,7 @@ impl VisionTower {
 
     /// The first block (from 0) in which GEM takes part.
     pub fn first_gem_block(&self, gem: &Gem) -> usize {
-        self.blocks.len().saturating_sub(gem.n_blocks)
+        self.trunk.len().saturating_sub(gem.n_blocks)
     }
 
     /// The trunk's output. Shapes: `tokens [n,c]` -> `[n,c]`.

@@ -49,8 +49,8 @@ fn clip(activation: Activation) -> Clip {
         "vision_cfg": {"image_size": 8, "patch_size": 4, "layers": 4, "width": 16,
                        "head_width": 8, "mlp_ratio": 2.0},
         "text_cfg": {"width": 8, "heads": 2, "layers": 1}}"#;
-    let config = ModelConfig::from_json("small", json).unwrap();
-    Clip::new(config, &Noise).unwrap().with_activation(activation)
+    let config = ModelConfig { activation, ..ModelConfig::from_json("small", json).unwrap() };
+    Clip::new(config, &Noise).unwrap()
 }
 
 fn tensor(values: &[f32], n_images: usize) -> Tensor {

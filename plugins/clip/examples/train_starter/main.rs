@@ -4,8 +4,6 @@
 //! The towers run forward and backward by hand (`block.rs` and what it calls), each as one
 //! operation of candle's autograd; the losses on top of them are candle's. Read `train.rs` first.
 
-#[path = "../../src/approx.rs"]
-mod approx;
 mod arguments;
 mod attention;
 mod batch;

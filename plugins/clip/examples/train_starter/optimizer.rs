@@ -93,7 +93,7 @@ fn walk(
 
 /// Sum of the squares of a gradient.
 pub fn square(gradient: &Tensor) -> Result<f64> {
-    let part = |part: &[f32]| f64::from(crate::approx::sum_of(part, |v| v * v));
+    let part = |part: &[f32]| f64::from(loupe_kernels::approx::sum_of(part, |v| v * v));
     with_values(gradient, |values| values.chunks(1 << 12).map(part).sum())
 }
 

@@ -1,6 +1,6 @@
 //! Row-wise operations forward and backward, each in one walk over the memory.
 
-use crate::approx::{erfc_of_positive, exp_of_negative, max_of, sum_of};
+use loupe_kernels::approx::{erfc_of_positive, exp_of_negative, max_of, sum_of};
 
 /// Added to the variance, as every published CLIP does.
 const LAYER_NORM_EPS: f32 = 1e-5;

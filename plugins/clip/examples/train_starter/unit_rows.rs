@@ -2,9 +2,9 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
-use crate::approx::sum_of;
 use crate::error::Result;
 use crate::tensors::{own, with_values};
+use loupe_kernels::approx::sum_of;
 
 /// Smallest divisor, as in torch's `normalize`.
 const SHORTEST: f32 = 1e-12;

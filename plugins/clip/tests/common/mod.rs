@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use loupe_clip::weights::{Weights, WeightsFile};
 use loupe_clip::{Clip, ModelConfig, Result};
+use loupe_kernels::{Isa, Precision};
 
 pub type Tensors = HashMap<String, Tensor>;
 
@@ -20,9 +22,9 @@ pub fn tensors(name: &str) -> Tensors {
 }
 
 /// Weights under the prefix `w.` of a golden file.
-pub struct Recorded<'a>(pub &'a Tensors);
+pub struct Recorded(pub Tensors);
 
-impl Weights for Recorded<'_> {
+impl Weights for Recorded {
     fn take(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let tensor = &self.0[&format!("w.{name}")];
         assert_eq!(tensor.dims(), shape, "{name}");
@@ -75,14 +77,27 @@ pub fn files_config() -> ModelConfig {
     .unwrap()
 }
 
-pub fn gelu() -> (Clip, Tensors) {
-    let golden = tensors("gelu.safetensors");
-    (Clip::new(gelu_config(), &Recorded(&golden)).unwrap(), golden)
+/// The model on candle, and packed for every set of instructions that this machine has.
+pub fn every(config: &ModelConfig, golden: &Tensors) -> Vec<Clip> {
+    let candle = Clip::new(config.clone(), &Recorded(golden.clone())).unwrap();
+    let isas = Isa::ALL.into_iter().filter(|isa| *isa <= Isa::of_this_machine());
+    let packed = isas.map(|isa| packed(config, golden, isa, Precision::F32));
+    [candle].into_iter().chain(packed).collect()
 }
 
-pub fn quick() -> (Clip, Tensors) {
+pub fn packed(config: &ModelConfig, golden: &Tensors, isa: Isa, precision: Precision) -> Clip {
+    let weights: Arc<dyn Weights + Send + Sync> = Arc::new(Recorded(golden.clone()));
+    Clip::packed(config.clone(), &weights, isa, precision).unwrap()
+}
+
+pub fn gelu() -> (Vec<Clip>, Tensors) {
+    let golden = tensors("gelu.safetensors");
+    (every(&gelu_config(), &golden), golden)
+}
+
+pub fn quick() -> (Vec<Clip>, Tensors) {
     let golden = tensors("quick-outliers.safetensors");
-    (Clip::new(quick_config(), &Recorded(&golden)).unwrap(), golden)
+    (every(&quick_config(), &golden), golden)
 }
 
 /// The image `record.py` makes by rule: `[1, 3, h, w]` in -2 ..= 2.

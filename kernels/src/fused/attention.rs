@@ -1,0 +1,317 @@
+//! Attention of one head in blocks of keys, with a running maximum: no matrix of n x n weights is ever
+//! in memory.
+//!
+//! Scores are computed with keys as rows and queries as columns. A query's maximum and sum then run
+//! down a column, so nothing is added across lanes, and the weights stand as the next product's right
+//! operand does.
+
+use super::buffer::Plain;
+use super::scratch::{carve, lines_of};
+use super::tile::{LANES, Panel, Tile};
+
+/// Keys whose scores are held at a time.
+const KEY_BLOCK: usize = 256;
+
+/// Vectors of one head, `[n, width]` row-major; `width` is a multiple of `NR`.
+#[derive(Clone, Copy)]
+pub(super) struct Vectors<'a, E> {
+    pub(super) values: &'a [E],
+    pub(super) n: usize,
+    pub(super) width: usize,
+}
+
+impl<'a, E> Vectors<'a, E> {
+    pub(super) fn row(&self, row: usize) -> &'a [E] {
+        &self.values[row * self.width..(row + 1) * self.width]
+    }
+}
+
+/// Where results go.
+pub(super) trait Take {
+    /// A query's index and its result, `width` values; each once. To be `#[inline(always)]`.
+    fn take(&mut self, query: usize, values: &[f32]);
+}
+
+/// How scores become weights.
+#[derive(Clone, Copy)]
+pub(super) struct Rule {
+    /// Multiplies a score; above 0.
+    pub(super) scale: f32,
+    /// A token sees itself and what stands before it.
+    pub(super) causal: bool,
+}
+
+/// Memory of one head's attention, carved out of a thread's scratch.
+pub(super) struct Scratch<'s, E> {
+    keys: &'s mut [E],
+    values: &'s mut [E],
+    queries: &'s mut [E],
+    weights: &'s mut [E],
+    scores: &'s mut [f32],
+    sums: &'s mut [f32],
+    turned: &'s mut [f32],
+}
+
+/// Sizes for `n` tokens of `width`.
+#[derive(Clone, Copy)]
+struct Sizes {
+    /// Tokens, padded to whole panels.
+    n: usize,
+    block: usize,
+    /// Channels, padded to whole panels of rows.
+    channels: usize,
+}
+
+fn sizes<T: Tile>(n: usize, width: usize) -> Sizes {
+    let n = n.next_multiple_of(T::MR);
+    Sizes { n, block: n.min(KEY_BLOCK / T::MR * T::MR), channels: width.next_multiple_of(T::MR) }
+}
+
+impl<'s, E: Plain> Scratch<'s, E> {
+    /// f32 values that `carve` takes from the front.
+    pub(super) fn len<T: Tile<Elem = E>>(n: usize, width: usize) -> usize {
+        let Sizes { n, block, channels } = sizes::<T>(n, width);
+        let of_elements = [n * width, channels * n, T::NR * width, block * T::NR];
+        let of_f32 = [block * T::NR, channels * T::NR, T::NR * width];
+        of_elements.map(lines_of::<E>).iter().chain(&of_f32.map(lines_of::<f32>)).sum()
+    }
+
+    /// Takes what it needs from the front of `free` and returns the rest.
+    pub(super) fn carve<T: Tile<Elem = E>>(
+        free: &'s mut [f32],
+        n: usize,
+        width: usize,
+    ) -> (Self, &'s mut [f32]) {
+        let Sizes { n, block, channels } = sizes::<T>(n, width);
+        let (keys, free) = carve(free, n * width);
+        let (values, free) = carve(free, channels * n);
+        let (queries, free) = carve(free, T::NR * width);
+        let (weights, free) = carve(free, block * T::NR);
+        let (scores, free) = carve(free, block * T::NR);
+        let (sums, free) = carve(free, channels * T::NR);
+        let (turned, free) = carve(free, T::NR * width);
+        (Scratch { keys, values, queries, weights, scores, sums, turned }, free)
+    }
+
+    /// Keys as left operand: rows are tokens, k runs over channels. Rows of no token repeat the last one.
+    #[inline(always)]
+    pub(super) fn put_keys<T: Tile<Elem = E>>(&mut self, keys: Vectors<E>) {
+        let Vectors { n, width, .. } = keys;
+        for token in 0..n.next_multiple_of(T::MR) {
+            let row = keys.row(token.min(n - 1));
+            for (k, pair) in (0..width).step_by(2).zip(row.as_chunks::<2>().0) {
+                // SAFETY: a row of the operand, and channels of it.
+                unsafe {
+                    T::put_pair(self.keys.as_mut_ptr().add(T::a_at(token, k, width)), *pair);
+                }
+            }
+        }
+    }
+
+    /// Values as left operand: rows are channels, k runs over tokens. Places of no token are zeros.
+    #[inline(always)]
+    pub(super) fn put_values<T: Tile<Elem = E>>(&mut self, values: Vectors<E>) {
+        let Vectors { n, width, .. } = values;
+        let k_len = n.next_multiple_of(T::MR);
+        let zeros = [T::elem(0.0); LANES];
+        for token in (0..k_len).step_by(2) {
+            for channel in (0..width).step_by(LANES) {
+                let lanes = |token: usize| match token < n {
+                    true => &values.row(token)[channel..channel + LANES],
+                    false => &zeros,
+                };
+                let (even, odd) = (lanes(token), lanes(token + 1));
+                for lane in 0..LANES {
+                    // SAFETY: a channel's places, and tokens below `k_len`.
+                    unsafe {
+                        let at = T::a_at(channel + lane, token, k_len);
+                        T::put_pair(self.values.as_mut_ptr().add(at), [even[lane], odd[lane]]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Softmax of scores, times values, for what `put_keys` and `put_values` put here; results go to
+    /// `taker`.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of `T`; within `T::with`.
+    #[inline(always)]
+    pub(super) unsafe fn attend<T: Tile<Elem = E>>(
+        &mut self,
+        queries: Vectors<E>,
+        rule: Rule,
+        taker: &mut impl Take,
+    ) {
+        let (n, width) = (queries.n, queries.width);
+        for first in (0..n).step_by(T::NR) {
+            // SAFETY: the caller's.
+            unsafe { self.columns::<T>(queries, first, rule) };
+            let n_columns = T::NR.min(n - first);
+            for column in 0..n_columns {
+                let line = &mut self.turned[column * width..(column + 1) * width];
+                taker.take(first + column, line);
+            }
+        }
+    }
+
+    /// Results of `NR` queries from `first`, query by query, in `turned`.
+    ///
+    /// # Safety
+    /// As `attend`.
+    #[inline(always)]
+    unsafe fn columns<T: Tile<Elem = E>>(&mut self, queries: Vectors<E>, first: usize, rule: Rule) {
+        let (n, width) = (queries.n, queries.width);
+        let Sizes { n: n_padded, block, channels } = sizes::<T>(n, width);
+        self.put_queries::<T>(queries, first);
+        self.sums.fill(0.0);
+        let (mut peaks, mut totals) = ([f32::NEG_INFINITY; 64], [0.0_f32; 64]);
+        let n_seen = if rule.causal { n_padded.min(first + T::NR) } else { n_padded };
+        let n_seen = n_seen.next_multiple_of(T::MR).min(n_padded);
+        for from in (0..n_seen).step_by(block) {
+            let len = block.min(n_seen - from);
+            // SAFETY: panels of `len` keys from `from`, all `width` channels; `scores` holds them.
+            unsafe {
+                let b = Panel { at: self.queries.as_ptr(), k_len: width };
+                for key in (0..len).step_by(T::MR) {
+                    let at = self.keys.as_ptr().add(T::a_at(from + key, 0, width));
+                    let c = self.scores.as_mut_ptr().add(key * T::NR);
+                    T::multiply(Panel { at, k_len: width }, b, width, c, true);
+                }
+            }
+            self.hide::<T>(n, first, from, len, rule.causal);
+            self.weigh::<T>(len, rule.scale, &mut peaks, &mut totals);
+            // SAFETY: as many weights as were just written, and values of the same tokens.
+            unsafe {
+                let b = Panel { at: self.weights.as_ptr(), k_len: len };
+                for channel in (0..channels).step_by(T::MR) {
+                    let at = self.values.as_ptr().add(T::a_at(channel, from, n_padded));
+                    let c = self.sums.as_mut_ptr().add(channel * T::NR);
+                    T::multiply(Panel { at, k_len: n_padded }, b, len, c, false);
+                }
+            }
+        }
+        for total in &mut totals[..T::NR] {
+            *total = 1.0 / *total;
+        }
+        for channel in (0..width).step_by(LANES) {
+            for column in 0..T::NR {
+                let to = &mut self.turned[column * width + channel..][..LANES];
+                for (lane, to) in to.iter_mut().enumerate() {
+                    *to = self.sums[(channel + lane) * T::NR + column] * totals[column];
+                }
+            }
+        }
+    }
+
+    /// Queries as right operand: columns are tokens, k runs over channels. Columns behind the last query
+    /// repeat it, and nobody reads what they give.
+    #[inline(always)]
+    fn put_queries<T: Tile<Elem = E>>(&mut self, queries: Vectors<E>, first: usize) {
+        let width = queries.width;
+        for column in 0..T::NR {
+            let row = (first + column).min(queries.n - 1);
+            for (k, pair) in (0..width).step_by(2).zip(queries.row(row).as_chunks::<2>().0) {
+                // SAFETY: a column of the panel, and channels of it.
+                unsafe {
+                    let at = T::b_at(column, k, width);
+                    T::put_pair_of_column(self.queries.as_mut_ptr().add(at), *pair);
+                }
+            }
+        }
+    }
+
+    /// Scores of keys that are none, or that a query does not see.
+    #[inline(always)]
+    fn hide<T: Tile<Elem = E>>(
+        &mut self,
+        n: usize,
+        first: usize,
+        from: usize,
+        len: usize,
+        causal: bool,
+    ) {
+        let n_plain = if causal { first.min(n) } else { n };
+        for key in n_plain.saturating_sub(from)..len {
+            let line = &mut self.scores[key * T::NR..(key + 1) * T::NR];
+            let n_hidden = match (from + key >= n, causal) {
+                (true, _) => T::NR,
+                (_, true) => (from + key).saturating_sub(first).min(T::NR),
+                _ => 0,
+            };
+            line[..n_hidden].fill(f32::NEG_INFINITY);
+        }
+    }
+
+    /// Scores become weights relative to the running maximum; what was summed before is rescaled to it.
+    #[inline(always)]
+    fn weigh<T: Tile<Elem = E>>(
+        &mut self,
+        len: usize,
+        scale: f32,
+        peaks: &mut [f32; 64],
+        totals: &mut [f32; 64],
+    ) {
+        let gain = scale * std::f32::consts::LOG2_E;
+        for lane in (0..T::NR).step_by(LANES) {
+            let mut peak = [f32::NEG_INFINITY; LANES];
+            for line in self.scores[..len * T::NR].chunks_exact(T::NR) {
+                for (peak, score) in peak.iter_mut().zip(&line[lane..lane + LANES]) {
+                    *peak = if *score > *peak { *score } else { *peak };
+                }
+            }
+            let (mut shift, mut fade, mut total) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+            for i in 0..LANES {
+                let before = peaks[lane + i];
+                let now = peak[i] * gain;
+                let now = if before > now { before } else { now };
+                shift[i] = now;
+                fade[i] = exp2::<T>(before - now);
+                total[i] = totals[lane + i] * fade[i];
+            }
+            for key in (0..len).step_by(2) {
+                let mut pair = [[0.0; LANES]; 2];
+                for (half, weights) in pair.iter_mut().enumerate() {
+                    let line = &self.scores[(key + half) * T::NR + lane..][..LANES];
+                    for i in 0..LANES {
+                        weights[i] = exp2::<T>(T::fma(line[i], gain, -shift[i]));
+                        total[i] += weights[i];
+                    }
+                }
+                // SAFETY: a pair of keys of this block, and `LANES` of its columns.
+                unsafe { T::put_pairs(self.weights.as_mut_ptr(), lane, key, len, pair) };
+            }
+            for line in self.sums.chunks_exact_mut(T::NR) {
+                line[lane..lane + LANES].iter_mut().zip(fade).for_each(|(sum, fade)| *sum *= fade);
+            }
+            peaks[lane..lane + LANES].copy_from_slice(&shift);
+            totals[lane..lane + LANES].copy_from_slice(&total);
+        }
+    }
+}
+
+/// `2^x` for `x <= 0`; below -126 as 2^-126. Relative error below 3e-7 with six terms of the series,
+/// below 5e-5 with four.
+#[inline(always)]
+fn exp2<T: Tile>(x: f32) -> f32 {
+    const ROUNDER: f32 = 12_582_912.0;
+    const TERMS: [f32; 7] = [
+        1.0,
+        std::f32::consts::LN_2,
+        0.240_226_5,
+        0.055_504_11,
+        0.009_618_129,
+        0.001_333_355_8,
+        0.000_154_035_3,
+    ];
+    let x = if x < -126.0 { -126.0 } else { x };
+    let shifted = x + ROUNDER;
+    let rest = x - (shifted - ROUNDER);
+    let mut value = TERMS[T::EXP_TERMS];
+    for term in (0..T::EXP_TERMS).rev() {
+        value = T::fma(value, rest, TERMS[term]);
+    }
+    // Adding to the exponent's bits multiplies by a power of two.
+    f32::from_bits(value.to_bits().wrapping_add(shifted.to_bits() << 23))
+}

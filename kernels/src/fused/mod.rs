@@ -1,0 +1,23 @@
+//! Transformer blocks as fast as the CPU allows: weights packed once, nothing between two products but
+//! what the second reads.
+
+mod alike;
+#[cfg(target_arch = "x86_64")]
+mod amx;
+mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx;
+mod block;
+mod buffer;
+mod isa;
+mod portable;
+mod product;
+mod scratch;
+#[cfg(test)]
+mod tests;
+mod tile;
+mod tower;
+
+pub use isa::{CAP, Isa};
+pub use product::Team;
+pub use tower::{AlikePass, BlockShape, BlockWeights, Blocks, Precision, blocks};

@@ -1,0 +1,151 @@
+//! A linear layer on packed operands: its weights are packed once, each result goes straight to where
+//! the next step wants it.
+
+use std::ops::Range;
+
+use super::buffer::Buffer;
+use super::scratch::Kept;
+use super::tile::{Panel, Shared, Tile, Work};
+use crate::parallel::ParallelFor;
+
+/// Rows that are multiplied with a panel of weights before the next one is read: their part of k
+/// stays in the second cache.
+const M_BLOCK: usize = 640;
+/// Bytes of a row's part of k that stay there.
+const SLAB_BYTES: usize = 2048;
+
+/// Threads that the caller lends, and how many they are: work is cut finer for more, which changes no
+/// byte of the result.
+#[derive(Clone, Copy)]
+pub struct Team<'a> {
+    pub par: ParallelFor<'a>,
+    pub n_threads: usize,
+}
+
+/// A layer's weights as right operand, and its bias.
+pub(super) struct Packed<T: Tile> {
+    panels: Buffer<T::Elem>,
+    /// One value a column of the panels.
+    bias: Vec<f32>,
+    k_len: usize,
+}
+
+/// Weights as they stand in files, `[n_out, n_in]`, and `[n_out]`. Where a layer's outputs or inputs
+/// are not to stand in that order, `outputs` and `inputs` name for each place the one that belongs
+/// there; `None` is a place of zeros.
+pub(super) struct Layer<'a> {
+    pub(super) weight: &'a [f32],
+    pub(super) bias: &'a [f32],
+    pub(super) n_in: usize,
+    pub(super) outputs: Vec<Option<usize>>,
+    pub(super) inputs: Vec<Option<usize>>,
+}
+
+impl<T: Tile> Packed<T> {
+    pub(super) fn new(layer: &Layer, team: Team) -> Self {
+        let k_len = layer.inputs.len().next_multiple_of(T::KU);
+        let n_panels = layer.outputs.len().div_ceil(T::NR);
+        let mut panels = Buffer::zeroed(n_panels * T::NR * k_len);
+        let to = Shared::new(&mut panels);
+        (team.par)(n_panels, &|panel| {
+            for column in panel * T::NR..((panel + 1) * T::NR).min(layer.outputs.len()) {
+                let Some(output) = layer.outputs[column] else { continue };
+                let row = &layer.weight[output * layer.n_in..(output + 1) * layer.n_in];
+                for (k, input) in layer.inputs.iter().enumerate() {
+                    let value = input.map_or(0.0, |input| row[input]);
+                    // SAFETY: a place of this task's panel.
+                    unsafe { *to.at(T::b_at(column, k, k_len)) = T::elem(value) };
+                }
+            }
+        });
+        let bias = layer.outputs.iter().map(|output| output.map_or(0.0, |i| layer.bias[i]));
+        let mut bias: Vec<f32> = bias.collect();
+        bias.resize(n_panels * T::NR, 0.0);
+        Packed { panels, bias, k_len }
+    }
+
+    /// Values along k, padded: what a left operand for it has.
+    pub(super) fn k_len(&self) -> usize {
+        self.k_len
+    }
+
+    /// `a W^T + b` for a left operand of `m` rows, each value to where `sink` puts it.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of `T`, and `a` holds as many rows, padded to whole panels.
+    pub(super) unsafe fn product(&self, a: &[T::Elem], m: usize, team: Team, sink: &impl Sink) {
+        let n_panels = self.bias.len() / T::NR;
+        let n_tasks = n_panels.min(2 * team.n_threads).max(1);
+        (team.par)(n_tasks, &|task| {
+            let panels = n_panels * task / n_tasks..n_panels * (task + 1) / n_tasks;
+            // SAFETY: the caller's.
+            unsafe { T::with(Share { weights: self, a, m, panels, sink }) };
+        });
+    }
+}
+
+/// Where a product's values go.
+pub(super) trait Sink: Sync {
+    /// `NR` values of a row from a column on; called once for each, in any order and on any thread. To
+    /// be `#[inline(always)]`.
+    fn put(&self, row: usize, column: usize, line: &mut [f32]);
+}
+
+/// The part of a product that has these panels of weights.
+struct Share<'a, T: Tile, S> {
+    weights: &'a Packed<T>,
+    a: &'a [T::Elem],
+    m: usize,
+    panels: Range<usize>,
+    sink: &'a S,
+}
+
+impl<T: Tile, S: Sink> Work for Share<'_, T, S> {
+    #[inline(always)]
+    fn run(self) {
+        let slab = (SLAB_BYTES / size_of::<T::Elem>()).next_multiple_of(T::K_BLOCK);
+        let k_len = self.weights.k_len;
+        let m_panels = self.m.div_ceil(T::MR);
+        let n_blocks = m_panels.div_ceil(M_BLOCK / T::MR);
+        let is_slabbed = k_len > slab;
+        let in_block = m_panels.div_ceil(n_blocks.max(1)) * T::MR * T::NR;
+        let mut kept = Kept::take(in_block * if is_slabbed { self.panels.len() } else { 1 });
+        for block in 0..n_blocks {
+            let rows = m_panels * block / n_blocks..m_panels * (block + 1) / n_blocks;
+            for from in (0..k_len).step_by(slab) {
+                let k = from..(from + slab).min(k_len);
+                for (i, panel) in self.panels.clone().enumerate() {
+                    let sums = &mut kept.values()[if is_slabbed { i * in_block } else { 0 }..];
+                    self.slab(rows.clone(), panel, k.clone(), sums);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Tile, S: Sink> Share<'_, T, S> {
+    /// One panel of weights with a block of rows and a slab of k, added to its sums.
+    #[inline(always)]
+    fn slab(&self, rows: Range<usize>, panel: usize, k: Range<usize>, sums: &mut [f32]) {
+        let Packed { panels, bias, k_len } = self.weights;
+        let (column, k_len) = (panel * T::NR, *k_len);
+        let bias = &bias[column..column + T::NR];
+        for from in k.clone().step_by(T::K_BLOCK) {
+            let n = T::K_BLOCK.min(k.end - from);
+            let b = Panel { at: panels[T::b_at(column, from, k_len)..].as_ptr(), k_len };
+            for (row, sums) in rows.clone().zip(sums.chunks_exact_mut(T::MR * T::NR)) {
+                let first = row * T::MR;
+                let a = Panel { at: self.a[T::a_at(first, from, k_len)..].as_ptr(), k_len };
+                // SAFETY: `product`'s caller vouches for instructions and whole panels; `sums` is ours.
+                unsafe { T::multiply(a, b, n, sums.as_mut_ptr(), from == 0) };
+                if from + n < k_len {
+                    continue;
+                }
+                for (row, line) in (first..self.m).zip(sums.chunks_exact_mut(T::NR)) {
+                    line.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+                    self.sink.put(row, column, line);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Every instruction set against the definition in f64.
+
+use super::*;
+use crate::gelu::Activation;
+use crate::golden::noise;
+use crate::parallel::serial;
+use crate::parallel::tests::backwards_on_two_threads;
+
+const ONE: Team = Team { par: &serial, n_threads: 1 };
+
+/// Parameters of one block, as in files.
+struct Parameters {
+    shape: BlockShape,
+    ln_1: [Vec<f32>; 2],
+    qkv: [Vec<f32>; 2],
+    out: [Vec<f32>; 2],
+    ln_2: [Vec<f32>; 2],
+    fc: [Vec<f32>; 2],
+    proj: [Vec<f32>; 2],
+}
+
+impl Parameters {
+    fn new(shape: BlockShape, seed: u64) -> Self {
+        let BlockShape { width: c, mlp_width: h, .. } = shape;
+        let scaled = |n: usize, seed, by: f32| {
+            noise(n, seed).into_iter().map(|value| value * by).collect::<Vec<_>>()
+        };
+        let linear = |n_out: usize, n_in: usize, seed| {
+            [scaled(n_out * n_in, seed, (3.0 / n_in as f32).sqrt()), scaled(n_out, seed + 1, 0.1)]
+        };
+        let norm = |seed| {
+            let weight = scaled(c, seed, 0.3).into_iter().map(|value| 1.0 + value).collect();
+            [weight, scaled(c, seed + 1, 0.2)]
+        };
+        Parameters {
+            shape,
+            ln_1: norm(seed + 10),
+            qkv: linear(3 * c, c, seed + 20),
+            out: linear(c, c, seed + 30),
+            ln_2: norm(seed + 40),
+            fc: linear(h, c, seed + 50),
+            proj: linear(c, h, seed + 60),
+        }
+    }
+
+    fn weights(&self) -> BlockWeights<'_> {
+        BlockWeights {
+            ln_1: lend(&self.ln_1),
+            qkv: lend(&self.qkv),
+            out: lend(&self.out),
+            ln_2: lend(&self.ln_2),
+            fc: lend(&self.fc),
+            proj: lend(&self.proj),
+        }
+    }
+}
+
+fn lend(parts: &[Vec<f32>; 2]) -> [&[f32]; 2] {
+    [&parts[0], &parts[1]]
+}
+
+fn shape(width: usize, n_heads: usize, mlp_width: usize) -> BlockShape {
+    BlockShape { width, n_heads, mlp_width, activation: Activation::Gelu, causal: false }
+}
+
+/// The tower of these blocks on every set of instructions that this machine has.
+fn towers(parts: &[Parameters], precision: Precision) -> Vec<(Isa, Box<dyn Blocks>)> {
+    let all = Isa::ALL.into_iter().filter(|isa| *isa <= Isa::of_this_machine());
+    all.map(|isa| {
+        let mut tower = blocks(parts[0].shape, isa, precision);
+        for part in parts {
+            tower.push(&part.weights(), ONE).unwrap();
+        }
+        (isa, tower)
+    })
+    .collect()
+}
+
+/// `x W^T + b` in f64.
+fn dense(x: &[f64], [weight, bias]: &[Vec<f32>; 2]) -> Vec<f64> {
+    let n_in = weight.len() / bias.len();
+    let rows = x.chunks_exact(n_in).flat_map(|x| {
+        weight.chunks_exact(n_in).zip(bias).map(move |(w, b)| {
+            w.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum::<f64>() + f64::from(*b)
+        })
+    });
+    rows.collect()
+}
+
+fn norm(x: &[f64], [weight, bias]: &[Vec<f32>; 2]) -> Vec<f64> {
+    let rows = x.chunks_exact(weight.len()).flat_map(|x| {
+        let n = x.len() as f64;
+        let mean = x.iter().sum::<f64>() / n;
+        let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+        let scale = 1.0 / (variance + 1e-5).sqrt();
+        let scaled = x.iter().zip(weight).zip(bias);
+        scaled.map(move |((v, w), b)| (v - mean) * scale * f64::from(*w) + f64::from(*b))
+    });
+    rows.collect()
+}
+
+/// `softmax(scale q k^T) v`, all `[n, d]`.
+fn attend(q: &[f64], k: &[f64], v: &[f64], d: usize, scale: f64, causal: bool) -> Vec<f64> {
+    let mut out = Vec::new();
+    for (i, q) in q.chunks_exact(d).enumerate() {
+        let n_seen = if causal { i + 1 } else { k.len() / d };
+        let scores: Vec<f64> = k
+            .chunks_exact(d)
+            .take(n_seen)
+            .map(|k| scale * q.iter().zip(k).map(|(a, b)| a * b).sum::<f64>())
+            .collect();
+        let peak = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = scores.iter().map(|score| (score - peak).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        let mean = |c: usize| {
+            let values = weights.iter().zip(v.chunks_exact(d));
+            values.map(|(w, v)| w * v[c]).sum::<f64>() / total
+        };
+        out.extend((0..d).map(mean));
+    }
+    out
+}
+
+fn unit(x: &[f64], d: usize) -> Vec<f64> {
+    let row = |row: &[f64]| {
+        let length = row.iter().map(|v| v * v).sum::<f64>().sqrt().max(1e-12);
+        row.iter().map(|v| v / length).collect::<Vec<_>>()
+    };
+    x.chunks_exact(d).flat_map(row).collect()
+}
+
+/// One block in f64: the tokens, and what GEM adds to its stream with `n_iterations`.
+fn block(x: &[f64], of: &Parameters, n_iterations: usize) -> (Vec<f64>, Vec<f64>) {
+    let BlockShape { width: c, n_heads, causal, .. } = of.shape;
+    let d = c / n_heads;
+    let normed = norm(x, &of.ln_1);
+    let lengths = normed.chunks_exact(c).map(|row| row.iter().map(|v| v * v).sum::<f64>().sqrt());
+    let n = x.len() / c;
+    let tau = lengths.sum::<f64>() / n as f64 / (d as f64).sqrt();
+    let qkv = dense(&normed, &of.qkv);
+    let (mut plain, mut alike) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+    for head in 0..n_heads {
+        let part = |which: usize| -> Vec<f64> {
+            let rows = qkv.chunks_exact(3 * c);
+            rows.flat_map(|row| row[which * c + head * d..which * c + (head + 1) * d].to_vec())
+                .collect()
+        };
+        let parts = [part(0), part(1), part(2)];
+        let [q, k, v] = &parts;
+        let put = |to: &mut [f64], from: &[f64], by: f64| {
+            for (to, from) in to.chunks_exact_mut(c).zip(from.chunks_exact(d)) {
+                let to = &mut to[head * d..(head + 1) * d];
+                to.iter_mut().zip(from).for_each(|(to, from)| *to += by * from);
+            }
+        };
+        put(&mut plain, &attend(q, k, v, d, 1.0 / (d as f64).sqrt(), causal), 1.0);
+        for vectors in &parts {
+            let mut vectors = unit(vectors, d);
+            for _ in 0..n_iterations {
+                vectors = unit(&attend(&vectors, &vectors, &vectors, d, tau, false), d);
+            }
+            put(&mut alike, &attend(&vectors, &vectors, v, d, tau, false), 1.0 / 3.0);
+        }
+    }
+    let plus = |a: Vec<f64>, b: &[f64]| a.iter().zip(b).map(|(a, b)| a + b).collect::<Vec<_>>();
+    let attended = plus(dense(&plain, &of.out), x);
+    let hidden = dense(&norm(&attended, &of.ln_2), &of.fc);
+    let active: Vec<f64> = hidden
+        .into_iter()
+        .map(|value| {
+            let mut value = [value as f32];
+            of.shape.activation.apply(&mut value);
+            f64::from(value[0])
+        })
+        .collect();
+    (plus(dense(&active, &of.proj), &attended), dense(&alike, &of.out))
+}
+
+/// The largest error, relative to the root mean square of what is wanted.
+fn error(got: &[f32], want: &[f64]) -> f64 {
+    assert_eq!(got.len(), want.len());
+    let rms = (want.iter().map(|v| v * v).sum::<f64>() / want.len() as f64).sqrt();
+    let errors = got.iter().zip(want).map(|(got, want)| (f64::from(*got) - want).abs());
+    errors.fold(0.0, |worst: f64, error| if error > worst { error } else { worst }) / rms
+}
+
+/// f32 sums of a few hundred terms, and operands of 8 bits.
+const TOLERANCE: [(Precision, f64); 2] = [(Precision::F32, 2e-5), (Precision::Bf16, 0.06)];
+
+fn check(shape: BlockShape, batch: usize, n: usize) {
+    let parts = [Parameters::new(shape, 1), Parameters::new(shape, 1000)];
+    let x = noise(batch * n * shape.width, 7);
+    let mut want = Vec::new();
+    for image in x.chunks_exact(n * shape.width) {
+        let image: Vec<f64> = image.iter().map(|value| f64::from(*value)).collect();
+        want.extend(parts.iter().fold(image, |x, part| block(&x, part, 0).0));
+    }
+    for (precision, tolerance) in TOLERANCE {
+        for (isa, tower) in towers(&parts, precision) {
+            let mut got = x.clone();
+            tower.run(0..2, &mut got, batch, None, ONE).unwrap();
+            let error = error(&got, &want);
+            assert!(error < tolerance, "{isa:?} {precision:?} {shape:?} {n} tokens: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn every_instruction_set_agrees_with_the_definition() {
+    check(shape(64, 2, 128), 1, 17);
+    check(shape(64, 1, 96), 3, 5);
+    check(shape(48, 2, 100), 2, 1);
+    check(shape(72, 3, 40), 1, 33);
+    check(shape(160, 2, 64), 1, 300);
+    check(shape(20, 4, 8), 2, 2);
+}
+
+#[test]
+fn a_causal_token_sees_what_stands_before_it() {
+    check(BlockShape { causal: true, ..shape(64, 2, 128) }, 2, 9);
+    check(BlockShape { causal: true, ..shape(32, 1, 32) }, 1, 77);
+    check(BlockShape { causal: true, ..shape(32, 1, 32) }, 1, 290);
+}
+
+#[test]
+fn slabs_of_long_rows_add_up() {
+    check(shape(32, 1, 2200), 1, 40);
+}
+
+#[test]
+fn gems_stream_agrees_with_the_definition() {
+    let shape = shape(96, 3, 64);
+    let parts = [Parameters::new(shape, 3)];
+    let (batch, n) = (2, 290);
+    let x = noise(batch * n * shape.width, 9);
+    for n_iterations in [0, 1, 2] {
+        let mut want = Vec::new();
+        for image in x.chunks_exact(n * shape.width) {
+            let image: Vec<f64> = image.iter().map(|value| f64::from(*value)).collect();
+            want.extend(block(&image, &parts[0], n_iterations).1);
+        }
+        for (precision, tolerance) in TOLERANCE {
+            for (isa, tower) in towers(&parts, precision) {
+                let (mut tokens, mut stream) = (x.clone(), vec![0.0; x.len()]);
+                let alike = AlikePass { stream: &mut stream, temperature: None, n_iterations };
+                tower.run(0..1, &mut tokens, batch, Some(alike), ONE).unwrap();
+                let error = error(&stream, &want);
+                assert!(error < tolerance, "{isa:?} {precision:?} {n_iterations}: {error:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn neither_threads_nor_neighbours_change_a_byte() {
+    let shape = shape(64, 2, 128);
+    let parts = [Parameters::new(shape, 5)];
+    let n = 70;
+    let x = noise(2 * n * shape.width, 11);
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (isa, tower) in towers(&parts, precision) {
+            let run = |x: &[f32], batch, team| {
+                let mut x = x.to_vec();
+                tower.run(0..1, &mut x, batch, None, team).unwrap();
+                x
+            };
+            let one = run(&x, 2, ONE);
+            let team = Team { par: &backwards_on_two_threads, n_threads: 4 };
+            assert_eq!(one, run(&x, 2, team), "{isa:?}");
+            let (first, second) = x.split_at(n * shape.width);
+            assert_eq!(one, [run(first, 1, ONE), run(second, 1, ONE)].concat(), "{isa:?}");
+        }
+    }
+}
+
+/// Channels a thousand times larger than the rest, as trained models have them.
+#[test]
+fn outlier_channels_do_not_spoil_the_others() {
+    let shape = shape(64, 2, 128);
+    let parts = [Parameters::new(shape, 13)];
+    let mut x = noise(20 * shape.width, 15);
+    x.chunks_exact_mut(shape.width).for_each(|row| row[5] = 1e3 + row[5]);
+    let wide: Vec<f64> = x.iter().map(|value| f64::from(*value)).collect();
+    let want = block(&wide, &parts[0], 0).0;
+    let small = |values: &[f64]| -> Vec<f64> {
+        values.iter().enumerate().filter(|(i, _)| i % shape.width != 5).map(|(_, v)| *v).collect()
+    };
+    for (precision, tolerance) in TOLERANCE {
+        for (isa, tower) in towers(&parts, precision) {
+            let mut got = x.clone();
+            tower.run(0..1, &mut got, 1, None, ONE).unwrap();
+            let wide: Vec<f64> = got.iter().map(|value| f64::from(*value)).collect();
+            let got: Vec<f32> = small(&wide).into_iter().map(|value| value as f32).collect();
+            let error = error(&got, &small(&want));
+            assert!(error < 2.0 * tolerance, "{isa:?} {precision:?}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn nan_stays_in_its_image() {
+    let shape = shape(64, 2, 128);
+    let parts = [Parameters::new(shape, 17)];
+    let mut x = noise(2 * 9 * shape.width, 19);
+    x[3] = f32::NAN;
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (isa, tower) in towers(&parts, precision) {
+            let mut got = x.clone();
+            tower.run(0..1, &mut got, 2, None, ONE).unwrap();
+            let (first, second) = got.split_at(9 * shape.width);
+            assert!(first.iter().all(|value| value.is_nan()), "{isa:?} {precision:?}");
+            assert!(second.iter().all(|value| value.is_finite()), "{isa:?} {precision:?}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let shape = shape(64, 2, 128);
+    let mut part = Parameters::new(shape, 21);
+    let mut tower = blocks(shape, Isa::Portable, Precision::F32);
+    tower.push(&part.weights(), ONE).unwrap();
+    let said = tower.run(0..1, &mut [0.0; 65], 1, None, ONE).unwrap_err().to_string();
+    assert!(said.contains("`tokens` of 64 values, got 65"), "{said}");
+    part.fc[0].pop();
+    let said = tower.push(&part.weights(), ONE).unwrap_err().to_string();
+    assert!(said.contains("`fc` of 8192 values, got 8191"), "{said}");
+    assert_eq!(tower.len(), 1);
+    tower.run(0..1, &mut [], 0, None, ONE).unwrap();
+}

@@ -1,0 +1,211 @@
+//! Pre-norm transformer blocks: the residual stream is f32, everything between is packed for the next
+//! product as it is made.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+#[cfg(target_arch = "x86_64")]
+use super::amx::Amx;
+#[cfg(target_arch = "x86_64")]
+use super::avx::{Avx2, Avx512};
+use super::block::{Block, Pass, Space};
+use super::buffer::Buffer;
+use super::isa::Isa;
+use super::portable::Portable;
+use super::product::{Layer, Packed, Team};
+use super::tile::Tile;
+use crate::error::KernelError;
+use crate::gelu::Activation;
+
+/// What products are rounded to; sums, norms, softmax and the residual stream are f32 in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    F32,
+    Bf16,
+}
+
+/// What is the same in every block of a tower.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockShape {
+    pub width: usize,
+    pub n_heads: usize,
+    pub mlp_width: usize,
+    pub activation: Activation,
+    pub causal: bool,
+}
+
+/// One block's parameters as they stand in files: weights `[n_out, n_in]`, row-major; `qkv` in that
+/// order.
+pub struct BlockWeights<'a> {
+    pub ln_1: [&'a [f32]; 2],
+    pub qkv: [&'a [f32]; 2],
+    pub out: [&'a [f32]; 2],
+    pub ln_2: [&'a [f32]; 2],
+    pub fc: [&'a [f32]; 2],
+    pub proj: [&'a [f32]; 2],
+}
+
+/// GEM's stream beside the tokens', and how much alike tokens must be. Source: GEM, arXiv:2312.00878,
+/// with the order of operations of gem-torch 1.0.1.
+pub struct AlikePass<'a> {
+    /// `[b*n, c]`; what a block adds is added here.
+    pub stream: &'a mut [f32],
+    /// Multiplies the cosine of two tokens; by itself the mean length of the normalised tokens over the
+    /// root of a head's width.
+    pub temperature: Option<f32>,
+    pub n_iterations: usize,
+}
+
+/// Blocks with packed weights.
+pub trait Blocks: Send + Sync {
+    /// Packs a block behind those there are. Errors: `Shape`.
+    fn push(&mut self, weights: &BlockWeights, team: Team) -> Result<(), KernelError>;
+
+    /// Runs `tokens [batch, n, c]` through these blocks, in place. Errors: `Shape`.
+    fn run(
+        &self,
+        blocks: Range<usize>,
+        tokens: &mut [f32],
+        batch: usize,
+        alike: Option<AlikePass>,
+        team: Team,
+    ) -> Result<(), KernelError>;
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize;
+}
+
+/// No blocks yet, for these instructions or the most that this machine has of them.
+pub fn blocks(shape: BlockShape, isa: Isa, precision: Precision) -> Box<dyn Blocks> {
+    fn of<T: Tile>(shape: BlockShape) -> Box<dyn Blocks> {
+        Box::new(Tower::<T> { shape, blocks: Vec::new(), free: Mutex::new(Vec::new()) })
+    }
+    match (isa.min(Isa::of_this_machine()), precision) {
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Amx, Precision::Bf16) => of::<Amx>(shape),
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Amx | Isa::Avx512, Precision::F32) => of::<Avx512<false>>(shape),
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx512, Precision::Bf16) => of::<Avx512<true>>(shape),
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx2, Precision::F32) => of::<Avx2<false>>(shape),
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx2, Precision::Bf16) => of::<Avx2<true>>(shape),
+        (_, Precision::F32) => of::<Portable<false>>(shape),
+        (_, Precision::Bf16) => of::<Portable<true>>(shape),
+    }
+}
+
+struct Tower<T: Tile> {
+    shape: BlockShape,
+    blocks: Vec<Block<T>>,
+    /// Memory of passes that have ended, for the next ones.
+    free: Mutex<Vec<Space<T>>>,
+}
+
+impl<T: Tile> Tower<T> {
+    fn head_width(&self) -> usize {
+        self.shape.width / self.shape.n_heads
+    }
+
+    /// Padded to whole panels.
+    fn wide_head(&self) -> usize {
+        self.head_width().next_multiple_of(T::NR)
+    }
+
+    fn space(&self, m: usize) -> Space<T> {
+        let rows = m.next_multiple_of(T::MR);
+        let BlockShape { width, n_heads, mlp_width, .. } = self.shape;
+        let wide = n_heads * self.wide_head();
+        let kept = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let fits = |space: &Space<T>| space.lengths.len() >= rows;
+        kept.filter(fits).unwrap_or_else(|| Space {
+            normed: Buffer::zeroed(rows * width.next_multiple_of(T::KU)),
+            heads: Buffer::zeroed(3 * wide * rows),
+            attended: Buffer::zeroed(rows * wide.next_multiple_of(T::KU)),
+            hidden: Buffer::zeroed(rows * mlp_width.next_multiple_of(T::KU)),
+            lengths: Buffer::zeroed(rows),
+        })
+    }
+
+    /// Each head's outputs or inputs in `wide_head` places.
+    fn of_heads(&self, first: usize) -> impl Iterator<Item = Option<usize>> {
+        let (narrow, wide) = (self.head_width(), self.wide_head());
+        (0..self.shape.n_heads * wide)
+            .map(move |i| (i % wide < narrow).then(|| first + i / wide * narrow + i % wide))
+    }
+}
+
+impl<T: Tile> Blocks for Tower<T> {
+    fn push(&mut self, weights: &BlockWeights, team: Team) -> Result<(), KernelError> {
+        let BlockShape { width, mlp_width, n_heads, .. } = self.shape;
+        if n_heads == 0 || !width.is_multiple_of(n_heads) || mlp_width == 0 {
+            let (want, got) = ("whole heads".to_string(), format!("{width} / {n_heads}"));
+            return Err(KernelError::Shape { op: "blocks", input: "width", want, got });
+        }
+        let plain = |n: usize| (0..n).map(Some).collect::<Vec<_>>();
+        let pack = |name, [weight, bias]: [&[f32]; 2], n_in: usize, n_out, outputs, inputs| {
+            sized(name, weight, n_in * n_out)?;
+            sized(name, bias, n_out)?;
+            Ok(Packed::new(&Layer { weight, bias, n_in, outputs, inputs }, team))
+        };
+        let norm = |name, [weight, bias]: [&[f32]; 2]| {
+            sized(name, weight, width)?;
+            sized(name, bias, width)?;
+            Ok([weight.to_vec(), bias.to_vec()])
+        };
+        let qkv = (0..3).flat_map(|which| self.of_heads(which * width)).collect();
+        let block = Block {
+            ln_1: norm("ln_1", weights.ln_1)?,
+            qkv: pack("qkv", weights.qkv, width, 3 * width, qkv, plain(width))?,
+            out: pack("out", weights.out, width, width, plain(width), self.of_heads(0).collect())?,
+            ln_2: norm("ln_2", weights.ln_2)?,
+            fc: pack("fc", weights.fc, width, mlp_width, plain(mlp_width), plain(width))?,
+            proj: pack("proj", weights.proj, mlp_width, width, plain(width), plain(mlp_width))?,
+        };
+        self.blocks.push(block);
+        Ok(())
+    }
+
+    fn run(
+        &self,
+        blocks: Range<usize>,
+        tokens: &mut [f32],
+        batch: usize,
+        mut alike: Option<AlikePass>,
+        team: Team,
+    ) -> Result<(), KernelError> {
+        let m = tokens.len() / self.shape.width;
+        let n = m / batch.max(1);
+        sized("tokens", tokens, batch * n * self.shape.width)?;
+        if let Some(alike) = &alike {
+            sized("stream", alike.stream, tokens.len())?;
+        }
+        if m == 0 {
+            return Ok(());
+        }
+        let mut space = self.space(m);
+        let pass = Pass { shape: self.shape, batch, n, team };
+        for block in self.blocks.get(blocks).into_iter().flatten() {
+            // SAFETY: `blocks` made this tower for instructions that the machine has.
+            unsafe { block.apply(&mut space, tokens, alike.as_mut(), pass) };
+        }
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(space);
+        Ok(())
+    }
+
+    fn len(&self) -> usize {
+        self.blocks.len()
+    }
+}
+
+fn sized(input: &'static str, values: &[f32], want: usize) -> Result<(), KernelError> {
+    if values.len() == want {
+        return Ok(());
+    }
+    let (want, got) = (format!("{want} values"), values.len().to_string());
+    Err(KernelError::Shape { op: "blocks", input, want, got })
+}
