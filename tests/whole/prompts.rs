@@ -3,6 +3,7 @@
 mod failures;
 mod files;
 mod hostile;
+mod names;
 mod server;
 
 use std::path::PathBuf;
@@ -89,6 +90,9 @@ fn a_cache_is_filled_and_replayed_without_an_endpoint() {
     let pipeline = world.path("p.toml").display().to_string();
     let shown = world.run(["prompts", "show", &pipeline]);
     assert!(shown.stderr.contains(&want), "{}", shown.stderr);
+    let checked = world.run(["check", &pipeline]);
+    assert_eq!(checked.code, Some(3), "{}", checked.stderr);
+    assert!(checked.stderr.contains(&want), "{}", checked.stderr);
 
     let ended = generate(&world, &server, &[]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);

@@ -1,6 +1,8 @@
 //! `loupe train`: adapters between an encoder's taps, of loupe's own and of a third party.
 
 mod gradients;
+mod panels;
+mod settings;
 
 use std::process::Command;
 

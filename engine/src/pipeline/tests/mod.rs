@@ -52,9 +52,14 @@ fn files(name: &str) -> Option<NamedFile> {
     }
 }
 
+fn change((key, value): &(&str, &str)) -> Change {
+    let [key, value, by] = [*key, *value, "--set"].map(str::to_owned);
+    Change { key, value, by }
+}
+
 pub fn options(sets: &[(&str, &str)]) -> CheckOptions<'static> {
     CheckOptions {
-        sets: sets.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        sets: sets.iter().map(change).collect(),
         env: &env,
         protocols: &["fade-448-u8", "native"],
         layouts: &["mvtec-ad", "folder"],
