@@ -134,6 +134,18 @@ fn a_request_is_what_the_interface_of_openai_says() {
     assert!(!now.contains("sk-secret"), "{now}");
 }
 
+/// The data set may be elsewhere; where its variable is not set, no other folder is taken for it.
+#[test]
+fn a_variable_that_is_not_set_is_no_folder() {
+    let world = world();
+    let pipeline = world.path("p.toml").display().to_string();
+    let mut command = world.command(["prompts", "generate", &pipeline, "--dry-run"]);
+    let ended = world.ended(&command.env_remove("LOUPE_DEMO_DATA").output().unwrap());
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("${LOUPE_DEMO_DATA}` is not a folder"), "{ended:?}");
+    assert!(ended.stderr.contains("name them with `--class NAME`"), "{ended:?}");
+}
+
 #[test]
 fn a_dry_run_asks_nobody() {
     let world = world();

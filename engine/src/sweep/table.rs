@@ -142,7 +142,9 @@ fn grid(protocol: &str, lines: &[Line]) -> Vec<Vec<String>> {
 fn notes<'a>(protocol: &'a str, lines: &'a [Line]) -> impl Iterator<Item = String> + 'a {
     let of_protocol = lines.iter().filter(move |line| line.protocol == protocol);
     of_protocol.flat_map(|line| {
-        line.notes.iter().map(|note| format!("{}, {} shots: {note}", line.title, line.shots))
+        let plural = if line.shots == 1 { "" } else { "s" };
+        let place = format!("{}, {} shot{plural}", line.title, line.shots);
+        line.notes.iter().map(move |note| format!("{place}: {note}"))
     })
 }
 

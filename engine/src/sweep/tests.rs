@@ -248,7 +248,7 @@ fn a_mean_is_over_variants_seed_by_seed() {
     let last = table.text.trim_end().lines().last().unwrap();
     assert_eq!(
         last,
-        "- sets (mean of 3), 1 shots: pixel AUROC: undefined for `sets`: undefined for `c`: no masks"
+        "- sets (mean of 3), 1 shot: pixel AUROC: undefined for `sets`: undefined for `c`: no masks"
     );
     assert!(table.markdown.ends_with("no masks\n"), "{}", table.markdown);
     assert!(table.text.contains("70.0 ± 14.1"), "{}", table.text);
@@ -260,7 +260,7 @@ fn a_mean_waits_for_all_its_variants() {
     let mean = &table.json["rows"][3];
     assert_eq!((&mean["n_seeds"], &mean["n_failed"]), (&0.into(), &1.into()));
     assert_eq!(mean["metrics"]["image.auroc"]["undefined"], "`b` failed with seed 1");
-    assert!(table.text.ends_with("- sets (mean of 3), 1 shots: `b` failed with seed 1\n"));
+    assert!(table.text.ends_with("- sets (mean of 3), 1 shot: `b` failed with seed 1\n"));
     // One that has not run at all, as with `--only`.
     let (file, setups) = read(&format!("{HEAD}{SETS}")).unwrap();
     let (plan, done) = (cell(0), record(Outcome::Done, vec![row(Some(0.5))]));

@@ -74,11 +74,17 @@ fn panels_show_what_the_maps_and_masks_say() {
         assert!(world.path(format!("out/pictures/carpet/{name}.png")).is_file(), "{name}");
     }
     assert_eq!(colours.len(), images.len() * 64 * 64);
-    // One scale for the class: what scores lowest is dark blue, what scores highest dark red.
-    let ends = [0, colours.len() - 1];
-    colours.sort_by(|one, other| one.0.total_cmp(&other.0));
-    assert_eq!(ends.map(|end| colours[end].1), [[0, 0, 128], [128, 0, 0]]);
-    // In between, more red and less blue where the score is higher.
-    let redness = |(_, [red, _, blue]): &(f32, [u8; 3])| i32::from(*red) - i32::from(*blue);
-    assert!(colours.windows(2).all(|pair| redness(&pair[0]) <= redness(&pair[1])));
+    // One scale for the class: its scores from the lowest 2 % to the highest 0.5 % run from blue to red.
+    let mut scores: Vec<f32> = colours.iter().map(|colour| colour.0).collect();
+    scores.sort_by(f32::total_cmp);
+    let quantile = |level: f64| scores[(level * (scores.len() - 1) as f64).round() as usize];
+    let (low, high) = (quantile(0.02), quantile(0.995));
+    for (score, colour) in colours {
+        let place = ((score - low) / (high - low)).clamp(0.0, 1.0);
+        let jet =
+            [3.0, 2.0, 1.0].map(|peak| (1.5 - (4.0 * place - peak).abs()).clamp(0.0, 1.0) * 255.0);
+        for (got, want) in colour.into_iter().zip(jet) {
+            assert!((f32::from(got) - want).abs() <= 1.0, "{score}: {colour:?}, and not {jet:?}");
+        }
+    }
 }

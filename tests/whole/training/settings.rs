@@ -71,7 +71,10 @@ fn a_setting_stands_beside_every_figure() {
             "{lines}"
         );
         let report = read(&world, &format!("out/cells/{cell}/report.html"));
-        assert!(report.contains(&format!("<dt>setting</dt><dd>{setting}</dd>")), "{cell}");
+        assert!(
+            report.contains(&format!("<li><span>setting</span><b>{setting}</b></li>")),
+            "{cell}"
+        );
         assert_eq!(report.contains("an upper bound, not a result"), setting == "oracle");
     }
     // A mean of an oracle's figures and of others' is called by both.
