@@ -77,13 +77,14 @@ pub fn sweep_table(file: &SweepFile, cells: &[Ended<'_>]) -> SweepTable {
 fn lines_of(cells: &[Ended<'_>], protocol: &str) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for (setup, CellPlan { shots, seed, .. }, record) in cells {
-        let title = setup.title();
-        let known = lines.iter().position(|line| line.title == title && line.shots == *shots);
+        let is_same =
+            |line: &Line| (&line.name, &line.at, line.shots) == (&setup.variant, &setup.at, *shots);
+        let known = lines.iter().position(is_same);
         let at = known.unwrap_or_else(|| {
             lines.push(Line {
                 protocol: protocol.to_owned(),
                 name: setup.variant.clone(),
-                title,
+                title: setup.title(),
                 at: setup.at.clone(),
                 baseline: setup.baseline,
                 shots: *shots,

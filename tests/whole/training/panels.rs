@@ -80,7 +80,8 @@ fn panels_show_what_the_maps_and_masks_say() {
     let quantile = |level: f64| scores[(level * (scores.len() - 1) as f64).round() as usize];
     let (low, high) = (quantile(0.02), quantile(0.995));
     for (score, colour) in colours {
-        let place = ((score - low) / (high - low)).clamp(0.0, 1.0);
+        // In 256 steps.
+        let place = (((score - low) / (high - low)).clamp(0.0, 1.0) * 255.0).round() / 255.0;
         let jet =
             [3.0, 2.0, 1.0].map(|peak| (1.5 - (4.0 * place - peak).abs()).clamp(0.0, 1.0) * 255.0);
         for (got, want) in colour.into_iter().zip(jet) {

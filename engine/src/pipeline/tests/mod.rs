@@ -7,6 +7,7 @@ mod good;
 
 use super::check::{CheckOptions, Checked, check_text};
 use super::files::NamedFile;
+use super::source::Change;
 
 /// FADE in the reference's words, short enough for a message.
 pub const FADE: &str = r#"loupe = 1
