@@ -83,7 +83,8 @@ pub struct Mean {
     pub label: String,
     /// Names of variants.
     pub of: Vec<String>,
-    /// Those of them whose pixel columns are averaged, since their data sets have masks; all if absent.
+    /// Those of them whose pixel columns are averaged, since their data sets have masks; all if
+    /// absent.
     pub pixel: Option<Vec<String>>,
 }
 

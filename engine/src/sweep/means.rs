@@ -1,5 +1,5 @@
-//! `[[mean]]` of a sweep file: lines of the table that are means over lines of variants. A mean over fewer variants is
-//! another number, so it is undefined where one of them failed or has not run.
+//! `[[mean]]` of a sweep file: lines of the table that are means over lines of variants. A mean over
+//! fewer variants is another number, so it is undefined where one of them failed or has not run.
 
 use std::collections::BTreeSet;
 

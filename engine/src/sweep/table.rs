@@ -1,5 +1,5 @@
-//! The table of a sweep: a line for each setup and number of shots, mean and spread over seeds; then the means
-//! over lines that the file asks for.
+//! The table of a sweep: a line for each setup and number of shots, mean and spread over seeds; then
+//! the means over lines that the file asks for.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,8 @@ pub struct Line {
     pub n_failed: usize,
     pub setting: String,
     pub values: Vec<(String, Spread)>,
-    /// The variants that a mean is of, all and those of its pixel columns; empty for a variant's line.
+    /// The variants that a mean is of, all and those of its pixel columns; empty for a variant's
+    /// line.
     pub of: [Vec<String>; 2],
     /// Why figures of a mean are undefined.
     pub notes: Vec<String>,
@@ -51,8 +52,8 @@ impl Line {
     }
 }
 
-/// Makes the table of the cells that ended, in the order given. Values are means over classes; a setup
-/// with failed cells says so beside its seeds.
+/// Makes the table of the cells that ended, in the order given. Values are means over classes; a
+/// setup with failed cells says so beside its seeds.
 pub fn sweep_table(file: &SweepFile, cells: &[Ended<'_>]) -> SweepTable {
     let mut protocols: Vec<&str> = Vec::new();
     for row in cells.iter().flat_map(|(_, _, record)| &record.rows) {
