@@ -50,16 +50,25 @@ impl Dataset {
         let below = |path: &PathBuf| {
             path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy().into_owned()
         };
+        let (fingerprint, strange) = self.read_all()?;
+        let mut warnings = self.warnings.clone();
+        if let Some(first) = strange.first() {
+            warnings.push(format!(
+                "{} of the images and masks are no pictures (first: `{}`)",
+                strange.len(),
+                below(first)
+            ));
+        }
         Ok(Check {
             layout: self.layout.clone(),
             root: self.root.clone(),
             mask_above: self.mask_above,
-            fingerprint: self.fingerprint()?,
+            fingerprint,
             n_images: self.n_images(),
             classes: self.classes.iter().map(ClassCheck::of).collect(),
             n_unmatched: self.unmatched.len(),
             unmatched: self.unmatched.iter().take(max_unmatched).map(below).collect(),
-            warnings: self.warnings.clone(),
+            warnings,
         })
     }
 
@@ -72,6 +81,19 @@ impl Dataset {
 
     /// The fingerprint of [`Check`] alone.
     pub fn fingerprint(&self) -> Result<String, DatasetError> {
+        Ok(self.read_all()?.0)
+    }
+
+    /// The fingerprint of [`Check`], and the files that are no pictures by their first bytes.
+    fn read_all(&self) -> Result<(String, Vec<PathBuf>), DatasetError> {
+        let mut strange = Vec::new();
+        let mut digest = |path: &PathBuf| {
+            let bytes = read(path)?;
+            if image::guess_format(&bytes).is_err() {
+                strange.push(path.clone());
+            }
+            Ok::<_, DatasetError>(*blake3::hash(&bytes).as_bytes())
+        };
         let mut hasher = blake3::Hasher::new();
         let mut field = |bytes: &[u8]| {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -93,7 +115,7 @@ impl Dataset {
                 }
             }
         }
-        Ok(hasher.finalize().to_hex().to_string())
+        Ok((hasher.finalize().to_hex().to_string(), strange))
     }
 }
 
@@ -136,7 +158,9 @@ fn count_kinds(samples: &[Sample]) -> Vec<KindCheck> {
 
 /// BLAKE3 of a file's bytes.
 pub(crate) fn digest(path: &Path) -> Result<[u8; 32], DatasetError> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
-    Ok(*blake3::hash(&bytes).as_bytes())
+    Ok(*blake3::hash(&read(path)?).as_bytes())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, DatasetError> {
+    std::fs::read(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })
 }

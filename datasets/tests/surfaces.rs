@@ -64,6 +64,17 @@ fn a_tree_is_an_mvtec_ad_data_set() {
 }
 
 #[test]
+fn defects_that_suit_no_surface_are_refused() {
+    let dir = tempfile::tempdir().expect("dir");
+    let defects = vec!["missing_cell".to_owned()];
+    let options = Options { families: vec!["woven".to_owned()], defects, ..small() };
+    let error = make_dataset(&dir.path().join("none"), &options).expect_err("nothing suits");
+    assert!(error.to_string().starts_with("none of missing_cell is possible on woven"), "{error}");
+    let options = Options { n_test_per_defect: 0, ..options };
+    assert_eq!(make_dataset(&dir.path().join("good"), &options).expect("data set").n_masks, 0);
+}
+
+#[test]
 fn same_seed_same_bytes_and_more_images_change_none() {
     let dir = tempfile::tempdir().expect("dir");
     let make = |name: &str, options: &Options| {

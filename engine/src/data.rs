@@ -28,6 +28,16 @@ pub fn open(data: &Data) -> Result<Dataset, DataError> {
     Ok(Dataset::open(&data.root, &layout, data.classes.as_deref(), data.mask_above)?)
 }
 
+/// Whether the references of all classes can be chosen; none is opened.
+pub fn has_references(dataset: &Dataset, references: &References) -> Result<(), DataError> {
+    let References { shots, anomalous, seed, .. } = *references;
+    let how = how(references)?;
+    dataset.classes.iter().try_for_each(|class| {
+        class.references(shots, anomalous, seed, &how)?;
+        Ok(())
+    })
+}
+
 /// Images of one class with its references, and the samples under test in the same order: all that are
 /// no references, and these too where `compat` says so.
 pub fn class_images(

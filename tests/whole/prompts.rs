@@ -3,6 +3,7 @@
 mod failures;
 mod files;
 mod hostile;
+mod names;
 mod server;
 
 use std::path::PathBuf;
@@ -89,6 +90,9 @@ fn a_cache_is_filled_and_replayed_without_an_endpoint() {
     let pipeline = world.path("p.toml").display().to_string();
     let shown = world.run(["prompts", "show", &pipeline]);
     assert!(shown.stderr.contains(&want), "{}", shown.stderr);
+    let checked = world.run(["check", &pipeline]);
+    assert_eq!(checked.code, Some(3), "{}", checked.stderr);
+    assert!(checked.stderr.contains(&want), "{}", checked.stderr);
 
     let ended = generate(&world, &server, &[]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -128,6 +132,18 @@ fn a_request_is_what_the_interface_of_openai_says() {
     let now = std::fs::read_to_string(cache(&world)).unwrap();
     assert!(now.starts_with(then.trim_end()) && now.contains("class = \"woven\""), "{now}");
     assert!(!now.contains("sk-secret"), "{now}");
+}
+
+/// The data set may be elsewhere; where its variable is not set, no other folder is taken for it.
+#[test]
+fn a_variable_that_is_not_set_is_no_folder() {
+    let world = world();
+    let pipeline = world.path("p.toml").display().to_string();
+    let mut command = world.command(["prompts", "generate", &pipeline, "--dry-run"]);
+    let ended = world.ended(&command.env_remove("LOUPE_DEMO_DATA").output().unwrap());
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("${LOUPE_DEMO_DATA}` is not a folder"), "{ended:?}");
+    assert!(ended.stderr.contains("name them with `--class NAME`"), "{ended:?}");
 }
 
 #[test]

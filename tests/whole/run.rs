@@ -7,6 +7,7 @@ mod images;
 mod learned;
 mod predict;
 mod script;
+mod sets;
 mod sweep;
 mod tools;
 

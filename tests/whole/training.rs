@@ -4,6 +4,8 @@ mod epochs;
 mod gradients;
 mod kill;
 mod quirks;
+mod panels;
+mod settings;
 
 use std::process::Command;
 

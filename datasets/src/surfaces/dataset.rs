@@ -118,8 +118,8 @@ pub struct Summary {
 /// Writes a tree in `mvtec-ad` layout to `out`, which must not exist or be empty. The tree is made
 /// beside it and moved into place when complete, so `out` is whole or absent.
 ///
-/// Errors: `Unknown`, `NotInSet`, `Size`, `Light`, `Products`, `TooMany`, `Nothing`, `TargetNotEmpty`,
-/// `Write`, `Encode`, `Invisible`.
+/// Errors: `Unknown`, `NotInSet`, `Size`, `Light`, `Products`, `TooMany`, `Nothing`, `Unsuited`,
+/// `TargetNotEmpty`, `Write`, `Encode`, `Invisible`.
 pub fn make_dataset(out: &Path, options: &Options) -> Result<Summary, SurfaceError> {
     if !SIZES.contains(&options.size) {
         return Err(SurfaceError::Size { size: options.size });

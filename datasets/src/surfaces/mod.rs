@@ -82,6 +82,11 @@ pub enum SurfaceError {
     TooMany { n: usize },
     #[error("nothing to make: all counts of images are 0")]
     Nothing,
+    #[error(
+        "none of {} is possible on {}, which have no cells; `loupe dataset ls` tells what suits them",
+        defects.join(", "), families.join(", ")
+    )]
+    Unsuited { defects: Vec<&'static str>, families: Vec<&'static str> },
     #[error("cannot write `{}`: {source}", path.display())]
     Write { path: PathBuf, source: std::io::Error },
     #[error("cannot encode `{}`: {message}", path.display())]

@@ -21,7 +21,7 @@ pub(super) struct Job {
 
 /// The pictures of a data set in `out`, class by class, and what is known of it before they are made.
 ///
-/// Errors: `Unknown`, `NotInSet`, `Products`, `TooMany`, `Nothing`.
+/// Errors: `Unknown`, `NotInSet`, `Products`, `TooMany`, `Nothing`, `Unsuited`.
 pub(super) fn plan(out: &Path, options: &Options) -> Result<(Vec<Job>, Summary), SurfaceError> {
     let n_products = options.n_products;
     if !N_PRODUCTS.contains(&n_products) {
@@ -34,6 +34,13 @@ pub(super) fn plan(out: &Path, options: &Options) -> Result<(Vec<Job>, Summary),
         0 => return Err(SurfaceError::Nothing),
         n if n > MAX_PICTURES => return Err(SurfaceError::TooMany { n }),
         _ => {}
+    }
+    let n_suited: usize = families.iter().map(|(_, suitable)| suitable.len()).sum();
+    if n_suited == 0 && options.n_test_per_defect > 0 {
+        return Err(SurfaceError::Unsuited {
+            defects: defects.iter().map(|defect| defect.name).collect(),
+            families: families.iter().map(|(family, _)| family.name).collect(),
+        });
     }
     let (mut jobs, mut classes, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
     let width = n_products.saturating_sub(1).to_string().len().max(2);

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::text::count;
-use super::{AnyFormat, Common, Exit, Format, Outcome, parse_set, print, print_json, setup};
+use super::{
+    AnyFormat, Common, Exit, Format, Outcome, parse_set, print, print_json, prompts, setup,
+};
 use crate::pipeline::diagnostics::Severity;
 use crate::pipeline::model::Setting;
-use crate::pipeline::{Checked, graph, json_schema};
+use crate::pipeline::{Change, Checked, graph, json_schema};
 use crate::sweep::{self, Setup, SweepError, SweepFile};
 
 #[derive(Debug, clap::Args)]
@@ -19,7 +21,7 @@ pub(crate) struct Arguments {
     files: Vec<PathBuf>,
     /// Change a key of each pipeline before it is checked
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
-    sets: Vec<(String, String)>,
+    sets: Vec<Change>,
     /// Let warnings count as mistakes
     #[arg(long)]
     deny_warnings: bool,
@@ -58,7 +60,10 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
         for Wanted { file, pipeline, variant, mut sets } in pipelines(file)? {
             sets.extend(arguments.sets.iter().cloned());
             let checked = setup::Checker::new().check(&pipeline, &sets, &loader);
-            let entry = entry(file, variant, &checked, arguments.deny_warnings);
+            let lacking = checked.pipeline.as_ref().map(|it| prompts::lacking(&loader, it));
+            let lacking = lacking.unwrap_or_default();
+            lacking.iter().for_each(|why| eprintln!("error: {why}\n"));
+            let entry = entry(file, variant, &checked, &lacking, arguments.deny_warnings);
             if common.format == Format::Table {
                 print(&entry.line())?;
             }
@@ -83,7 +88,7 @@ struct Wanted<'a> {
     file: &'a Path,
     pipeline: PathBuf,
     variant: Option<String>,
-    sets: Vec<(String, String)>,
+    sets: Vec<Change>,
 }
 
 /// The pipelines of a sweep, or the file itself. Errors: the sweep is none that can be planned.
@@ -101,7 +106,13 @@ fn pipelines(file: &Path) -> Result<Vec<Wanted<'_>>, SweepError> {
     Ok(setups.into_iter().map(wanted).collect())
 }
 
-fn entry(file: &Path, variant: Option<String>, checked: &Checked, deny_warnings: bool) -> Entry {
+fn entry(
+    file: &Path,
+    variant: Option<String>,
+    checked: &Checked,
+    lacking: &[String],
+    deny_warnings: bool,
+) -> Entry {
     let report = &checked.report;
     let n_warnings = report.count(Severity::Warning);
     let found = report.list.iter().map(|found| Found {
@@ -115,15 +126,24 @@ fn entry(file: &Path, variant: Option<String>, checked: &Checked, deny_warnings:
         hint: found.hint.clone(),
         notes: found.notes.clone(),
     });
+    let lacks = lacking.iter().map(|why| Found {
+        severity: "error",
+        message: why.clone(),
+        place: None,
+        label: String::new(),
+        hint: None,
+        notes: Vec::new(),
+    });
+    let is_whole = checked.pipeline.is_some() && lacking.is_empty();
     Entry {
         file: file.to_owned(),
         variant,
-        ok: checked.pipeline.is_some() && !(deny_warnings && n_warnings > 0),
-        n_errors: report.count(Severity::Error),
+        ok: is_whole && !(deny_warnings && n_warnings > 0),
+        n_errors: report.count(Severity::Error) + lacking.len(),
         n_warnings,
         n_stages: checked.pipeline.as_ref().map(|pipeline| pipeline.stages.len()),
         setting: checked.pipeline.as_ref().map(|pipeline| pipeline.setting),
-        diagnostics: found.collect(),
+        diagnostics: found.chain(lacks).collect(),
     }
 }
 
@@ -153,7 +173,7 @@ pub(crate) struct GraphArguments {
     pipeline: PathBuf,
     /// Change a key of the pipeline
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
-    sets: Vec<(String, String)>,
+    sets: Vec<Change>,
 }
 
 pub(super) fn graph(

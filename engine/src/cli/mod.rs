@@ -25,6 +25,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::pipeline::Change;
+
 /// What a command ended with, if not with 0.
 #[derive(Debug)]
 pub(crate) enum Exit {
@@ -268,10 +270,11 @@ pub(crate) fn parse_list(text: &str) -> Result<Vec<u64>, String> {
 }
 
 /// Splits `a.b=value`.
-pub(crate) fn parse_set(text: &str) -> Result<(String, String), String> {
+pub(crate) fn parse_set(text: &str) -> Result<Change, String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => {
-            Ok((key.trim().to_owned(), value.trim().to_owned()))
+            let [key, value] = [key, value].map(|text| text.trim().to_owned());
+            Ok(Change { key, value, by: "--set".to_owned() })
         }
         _ => Err(format!("wants KEY=VALUE, got `{text}`")),
     }
@@ -295,7 +298,8 @@ mod tests {
 
     #[test]
     fn sets_are_a_key_and_a_value() {
-        assert_eq!(parse_set("a.b = 1").unwrap(), ("a.b".to_owned(), "1".to_owned()));
+        let [key, value, by] = ["a.b", "1", "--set"].map(str::to_owned);
+        assert_eq!(parse_set("a.b = 1").unwrap(), Change { key, value, by });
         assert!(parse_set("=1").is_err());
     }
 

@@ -15,6 +15,7 @@ use super::{Common, Exit, Outcome, parse_set, print, setup};
 use crate::data;
 use crate::files::{npy_f32, write_whole};
 use crate::image::{Colours, Overlay, encode_png, overlay};
+use crate::pipeline::Change;
 use crate::predict::{
     FEW_REFERENCES, Line, is_of_image, leave_one_out, open_references, suits, threshold_of,
 };
@@ -38,7 +39,7 @@ pub(crate) struct Arguments {
     synonyms: Vec<String>,
     /// Change a key of the pipeline
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
-    sets: Vec<(String, String)>,
+    sets: Vec<Change>,
     /// Scores above it are anomalous: auto fits it on the references, none leaves it out, or a
     /// number
     #[arg(long, default_value = "auto", value_name = "X", value_parser = parse_threshold)]

@@ -10,7 +10,7 @@ use crate::experiment::CellResult;
 use crate::files::write_whole;
 use crate::metrics::{ClassMetrics, format_table, mean_over_classes};
 use crate::pipeline::model::References;
-use crate::pipeline::show;
+use crate::pipeline::{Change, show};
 use crate::report::{Originals, SummaryCell, summary_table};
 use crate::run::hex;
 
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     seeds: Option<List>,
     /// Change a key of the pipeline, such as stages.both.weights=[0.5,0.5]
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
-    sets: Vec<(String, String)>,
+    sets: Vec<Change>,
     /// Run folder, or the folder of run folders where there are several
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -122,7 +122,8 @@ impl Command<'_> {
         let changed = match arguments.sets.is_empty() && arguments.classes.is_empty() {
             true => String::new(),
             false => {
-                let what = format!("{:?} {:?}", arguments.sets, arguments.classes);
+                let sets: Vec<_> = arguments.sets.iter().map(|it| (&it.key, &it.value)).collect();
+                let what = format!("{sets:?} {:?}", arguments.classes);
                 format!("-{}", &hex(blake3::hash(what.as_bytes()).as_bytes())[..8])
             }
         };
@@ -166,6 +167,10 @@ impl Command<'_> {
             (_, true) => {}
         }
         let (n_images, n_from_cache) = (result.n_images, result.n_from_cache);
+        if n_images == 0 {
+            eprintln!("stopped before a class was done");
+            return Ok(());
+        }
         eprintln!("wrote {} ({n_images} images, {n_from_cache} from cache)", path.display());
         if !several {
             eprintln!("report {}", path.join("report.html").display());

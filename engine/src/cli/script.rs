@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use super::study::{Keep, Study, StudyOptions};
 use super::{Common, Exit, Outcome, print, setup, sweep};
 use crate::hooks::{Asked, Ran, ScriptError, Studies, run_script};
+use crate::pipeline::Change;
 use crate::plugin::Loader;
 
 #[derive(Debug, clap::Args)]
@@ -69,7 +70,12 @@ impl Studies for Runner {
 
 impl Runner {
     fn ran(&self, asked: &Asked) -> Result<Ran, Exit> {
-        let pipeline = setup::checked(&asked.pipeline, &asked.sets, &self.loader)?;
+        let change = |(key, value): &(String, String)| {
+            let [key, value, by] = [key, value, "the script"].map(str::to_owned);
+            Change { key, value, by }
+        };
+        let sets: Vec<Change> = asked.sets.iter().map(change).collect();
+        let pipeline = setup::checked(&asked.pipeline, &sets, &self.loader)?;
         let options =
             StudyOptions { classes: &asked.classes, no_cache: false, cancel: self.cancel.clone() };
         let study = Study::open(&self.common, &options, &asked.pipeline, &pipeline, &self.loader)?;

@@ -14,7 +14,7 @@ use crate::hooks::{Hooks, Limits};
 use crate::metrics::Protocol;
 use crate::pipeline::diagnostics::{Diagnostic, Severity};
 use crate::pipeline::model::Pipeline;
-use crate::pipeline::{self, CheckOptions, Checked, NamedFile};
+use crate::pipeline::{self, Change, CheckOptions, Checked, NamedFile};
 use crate::plugin::info::Catalog;
 use crate::plugin::{Loader, Options};
 use crate::weights::Registry;
@@ -58,18 +58,25 @@ pub(crate) fn cache_dir(common: &Common) -> Result<PathBuf, Exit> {
 /// Checks a pipeline, prints what is wrong with it, and gives it back if nothing is.
 /// Errors: `Check`, or `Plugin` if the only thing wrong is a component that a refused file might
 /// hold; `Failed` if it names weights that are not on this machine.
-pub(crate) fn checked(
-    path: &Path,
-    sets: &[(String, String)],
-    loader: &Loader,
-) -> Result<Pipeline, Exit> {
+pub(crate) fn checked(path: &Path, sets: &[Change], loader: &Loader) -> Result<Pipeline, Exit> {
     ready(&Checker::new(), path, sets, loader)
+}
+
+/// The same, with what there is to say of weights that are not on this machine.
+pub(crate) fn checked_but_for_weights(
+    path: &Path,
+    sets: &[Change],
+    loader: &Loader,
+) -> Result<(Pipeline, Vec<String>), Exit> {
+    let checker = Checker { weights_are_optional: true, ..Checker::new() };
+    let pipeline = ready(&checker, path, sets, loader)?;
+    Ok((pipeline, checker.absent.into_inner()))
 }
 
 /// The same for a command that needs no data set: `${LOUPE_DATA}` and its like may be unset.
 pub(crate) fn checked_without_data(
     path: &Path,
-    sets: &[(String, String)],
+    sets: &[Change],
     loader: &Loader,
 ) -> Result<Pipeline, Exit> {
     ready(&Checker::without_data(), path, sets, loader)
@@ -79,7 +86,7 @@ pub(crate) fn checked_without_data(
 /// prompt caches.
 pub(crate) fn checked_for_prompts(
     path: &Path,
-    sets: &[(String, String)],
+    sets: &[Change],
     loader: &Loader,
     fills: bool,
 ) -> Result<Pipeline, Exit> {
@@ -90,7 +97,7 @@ pub(crate) fn checked_for_prompts(
 fn ready(
     checker: &Checker,
     path: &Path,
-    sets: &[(String, String)],
+    sets: &[Change],
     loader: &Loader,
 ) -> Result<Pipeline, Exit> {
     let checked = checker.check(path, sets, loader);
@@ -177,13 +184,13 @@ impl Checker {
         }
     }
 
-    /// `${LOUPE_DATA}` and its like may be unset.
+    /// `${LOUPE_DATA}` and its like may be unset: they stay as they are, which is no folder.
     pub(crate) fn without_data() -> Checker {
         Checker { data_is_optional: true, ..Checker::new() }
     }
 
     /// Prints what was found, in colour on a terminal.
-    pub(crate) fn check(&self, path: &Path, sets: &[(String, String)], loader: &Loader) -> Checked {
+    pub(crate) fn check(&self, path: &Path, sets: &[Change], loader: &Loader) -> Checked {
         self.check_with(sets, &|options| pipeline::check(path, options, loader))
     }
 
@@ -193,11 +200,7 @@ impl Checker {
         self.check_with(&[], &|options| pipeline::check_text(&name, text, options, loader))
     }
 
-    fn check_with(
-        &self,
-        sets: &[(String, String)],
-        check: &dyn Fn(&CheckOptions<'_>) -> Checked,
-    ) -> Checked {
+    fn check_with(&self, sets: &[Change], check: &dyn Fn(&CheckOptions<'_>) -> Checked) -> Checked {
         let protocols: Vec<&str> = Protocol::names().collect();
         let options = CheckOptions {
             sets: sets.to_vec(),
@@ -214,7 +217,7 @@ impl Checker {
 
     fn variable(&self, name: &str) -> Option<String> {
         let of_data = name.starts_with("LOUPE_") && name.ends_with("DATA");
-        let optional = || (self.data_is_optional && of_data).then(|| ".".to_owned());
+        let optional = || (self.data_is_optional && of_data).then(|| format!("${{{name}}}"));
         std::env::var(name).ok().or_else(optional)
     }
 

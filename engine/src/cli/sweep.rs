@@ -1,5 +1,7 @@
 //! `loupe sweep`: variants and axes of a pipeline from one file, cell by cell, and one table.
 
+mod plan;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,15 +10,14 @@ use anyhow::anyhow;
 use serde_json::Value as Json;
 
 use super::study::{Keep, Study, StudyOptions, said};
-use super::text::{columns, count};
 use super::{Common, Exit, Format, Outcome, parse_set, print, print_json, setup, train};
 use crate::files::write_whole;
 use crate::pipeline::model::{Pipeline, References};
-use crate::pipeline::shots_and_seed;
+use crate::pipeline::{Change, shots_and_seed};
 use crate::plugin::Loader;
 use crate::report::as_toml;
 use crate::sweep::{
-    self, CellPlan, CellRecord, RowRecord, Setup, Store, SweepFile, SweepTable, sweep_table,
+    self, CellPlan, CellRecord, Ended, RowRecord, Setup, Store, SweepFile, SweepTable, sweep_table,
 };
 
 #[derive(Debug, clap::Args)]
@@ -34,7 +35,7 @@ pub(crate) struct Arguments {
     only: Option<String>,
     /// Change a key of each pipeline, after its variant and axes
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
-    sets: Vec<(String, String)>,
+    sets: Vec<Change>,
     /// Forget what an earlier call has done
     #[arg(long)]
     fresh: bool,
@@ -115,11 +116,11 @@ struct Tally {
 impl Command<'_> {
     /// Runs all cells and writes the table beside their folders.
     fn run(&self, setups: &[Setup], store: &mut Store) -> Result<(SweepTable, Tally), Exit> {
-        let mut ended: Vec<(&Setup, usize, CellRecord)> = Vec::new();
+        let mut ended: Vec<(&Setup, CellPlan, CellRecord)> = Vec::new();
         let mut tally = Tally::default();
         for setup in setups {
             let mut each = |cell: &CellPlan, record: CellRecord| {
-                ended.push((setup, cell.shots, record));
+                ended.push((setup, cell.clone(), record));
             };
             self.setup(setup, store, &mut tally, &mut each)?;
             if tally.interrupted {
@@ -132,8 +133,9 @@ impl Command<'_> {
                 "no cell's name contains `{only}`; --plan lists them"
             )));
         }
-        let ended: Vec<_> = ended.iter().map(|(setup, shots, it)| (*setup, *shots, it)).collect();
-        let table = sweep_table(&ended);
+        let ended: Vec<Ended<'_>> =
+            ended.iter().map(|(setup, cell, record)| (*setup, cell, record)).collect();
+        let table = sweep_table(self.file, &ended);
         for (name, text) in [("sweep.csv", &table.csv), ("sweep.md", &table.markdown)] {
             write_whole(&self.out.join(name), text.as_bytes())?;
         }
@@ -237,7 +239,8 @@ impl Command<'_> {
         let folder = std::path::absolute(self.out.join("states").join(&cell.name))?;
         let value = toml::Value::String(folder.display().to_string());
         let mut setup = setup.clone();
-        setup.sets.push((format!("stages.{stage}.state"), value.to_string()));
+        let (key, value) = (format!("stages.{stage}.state"), value.to_string());
+        setup.sets.push(Change { key, value, by: "the sweep".to_owned() });
         self.pipeline(&setup)
     }
 
@@ -312,45 +315,6 @@ impl Command<'_> {
             }
         }
         Ok(hasher.finalize().to_hex()[..32].to_owned())
-    }
-
-    /// `--plan`: the cells, and what is known of them.
-    fn show(&self, setups: &[Setup], store: &Store) -> Outcome {
-        let mut rows = Vec::new();
-        let mut n_mistaken = 0;
-        for setup in setups.iter().filter(|setup| !self.wanted(setup, None).is_empty()) {
-            let pipeline = self.pipeline(setup);
-            let study = pipeline.as_ref().ok().map(|it| self.open(setup, it));
-            if let Some(Err(exit)) = &study {
-                eprintln!("error: {}: {}", setup.title(), said(exit));
-            }
-            let study = study.and_then(Result::ok);
-            n_mistaken += usize::from(study.is_none());
-            for cell in self.wanted(setup, pipeline.as_ref().ok()) {
-                let state = match &study {
-                    None if pipeline.is_ok() => "cannot run",
-                    None => "has mistakes",
-                    Some(study) => {
-                        let identity = self.identity(study, &references(study, &cell))?;
-                        match store.get(&cell.name, &identity) {
-                            Some(record) if record.is_done() => "done",
-                            Some(_) => "failed before",
-                            None => "to do",
-                        }
-                    }
-                };
-                rows.push(vec![cell.name, setup.title(), state.to_owned()]);
-            }
-        }
-        match self.common.format {
-            Format::Table => print(&columns(&["cell", "variant", "state"], &rows, &[]))?,
-            Format::Json => print_json(&rows)?,
-        }
-        eprintln!("{}", count(rows.len(), "cell"));
-        match n_mistaken {
-            0 => Ok(()),
-            n => Err(Exit::Check { mistakes: format!("{} cannot run", count(n, "variant")) }),
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::data;
 use crate::experiment::{Watch as CellWatch, measure_class};
 use crate::files::write_whole;
 use crate::metrics::ClassMetrics;
+use crate::pipeline::Change;
 use crate::pipeline::model::{Keep, References, Train};
 use crate::run::{ClassImages, RunError, state_file};
 use crate::train::{
@@ -34,7 +35,7 @@ pub(crate) struct Arguments {
     classes: Vec<String>,
     /// Change a key of the pipeline, such as train.epochs=10
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
-    sets: Vec<(String, String)>,
+    sets: Vec<Change>,
     /// Forget what an earlier call has done
     #[arg(long)]
     fresh: bool,

@@ -60,8 +60,9 @@ const LIMITS: Limits = Limits {
     n_operations: 100_000_000,
     n_call_levels: 32,
     string_bytes: 1 << 22,
-    n_array_items: 100_000,
-    n_map_fields: 100_000,
+    // The whole of one is counted at each change of it.
+    n_array_items: 10_000,
+    n_map_fields: 10_000,
     time: std::time::Duration::MAX,
     tensor_bytes: 0,
 };

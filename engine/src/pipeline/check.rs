@@ -15,7 +15,7 @@ use super::reference::{RefText, parse_ref};
 use super::schema::Walk;
 use super::sections;
 use super::show::origins;
-use super::source::{Env, Loaded, load};
+use super::source::{Change, Env, Loaded, load};
 use super::stages::{Draft, Reader};
 use super::tree::{At, Entry, Table, Value};
 use crate::metrics::Protocol;
@@ -23,8 +23,8 @@ use crate::plugin::info::Catalog;
 
 /// What a check is told of the world beside the catalog.
 pub struct CheckOptions<'a> {
-    /// `--set key=value`, in order.
-    pub sets: Vec<(String, String)>,
+    /// In order.
+    pub sets: Vec<Change>,
     pub env: Env<'a>,
     /// Names that `[protocol] use` may hold.
     pub protocols: &'a [&'a str],

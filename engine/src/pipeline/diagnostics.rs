@@ -77,11 +77,13 @@ impl Diagnostic {
     }
 }
 
-/// A text that places point into: a file, or the text of one `--set`.
+/// A text that places point into: a file, or one changed key with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     pub name: String,
     pub text: String,
+    /// It is one line, which has no number.
+    pub is_change: bool,
 }
 
 /// All that was found, with the texts it points into.
@@ -127,7 +129,7 @@ impl Report {
     pub fn place(&self, at: At) -> String {
         match self.sources.get(at.source) {
             None => String::new(),
-            Some(source) if source.name == "--set" => source.name.clone(),
+            Some(source) if source.is_change => source.name.clone(),
             Some(source) => format!("{}:{}", source.name, line_of(&source.text, at.start)),
         }
     }

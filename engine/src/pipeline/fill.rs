@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use super::source::Change;
+
 /// `loupe prompts generate FILE`, with what was changed on the command line. `files` are those of
 /// the pipeline, its own first.
-pub fn command(files: &[PathBuf], sets: &[(String, String)]) -> String {
+pub fn command(files: &[PathBuf], sets: &[Change]) -> String {
     let file = files.first().map(|file| file.display().to_string()).unwrap_or_default();
     let mut command = format!("loupe prompts generate {}", word(&file));
-    for (key, value) in sets {
+    for Change { key, value, .. } in sets {
         command.push_str(&format!(" --set {}", word(&format!("{key}={value}"))));
     }
     command
@@ -28,7 +30,8 @@ mod tests {
 
     #[test]
     fn words_are_quoted_where_a_shell_would_cut_them() {
-        let sets = [("stages.words.model".to_owned(), "\"m 1\"".to_owned())];
+        let [key, value, by] = ["stages.words.model", "\"m 1\"", "--set"].map(str::to_owned);
+        let sets = [Change { key, value, by }];
         assert_eq!(
             command(&["a b/p.toml".into(), "base.toml".into()], &sets),
             "loupe prompts generate 'a b/p.toml' --set 'stages.words.model=\"m 1\"'"

@@ -38,5 +38,5 @@ mod tests;
 
 pub use check::{CheckOptions, Checked, check, check_text};
 pub use files::NamedFile;
-pub use source::shots_and_seed;
+pub use source::{Change, shots_and_seed};
 pub use train::TOKENS;

@@ -24,6 +24,16 @@ pub struct Loaded {
     pub folders: Vec<PathBuf>,
 }
 
+/// A key that gets another value than its file gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub key: String,
+    /// TOML, or else a string.
+    pub value: String,
+    /// Who says so, for messages: `--set`, or the file that does.
+    pub by: String,
+}
+
 /// Looks up an environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -32,7 +42,7 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub fn load(
     path: &Path,
     text: Option<&str>,
-    sets: &[(String, String)],
+    sets: &[Change],
     env: Env<'_>,
     report: &mut Report,
 ) -> Option<Loaded> {
@@ -41,8 +51,8 @@ pub fn load(
     let root = loader.file(path, text, None);
     let Loader { files, folders, .. } = loader;
     let mut loaded = Loaded { root: root?, files, folders };
-    for (key, value) in sets {
-        set(&mut loaded, key, value, report);
+    for change in sets {
+        set(&mut loaded, change, report);
     }
     let mut root =
         Node { at: At { source: 0, start: 0, end: 0 }, value: Value::Table(loaded.root) };
@@ -53,7 +63,7 @@ pub fn load(
 
 /// Shots and seed as a pipeline says them, whatever else is wrong with it; 0 for what it does not
 /// say.
-pub fn shots_and_seed(path: &Path, sets: &[(String, String)]) -> (usize, u64) {
+pub fn shots_and_seed(path: &Path, sets: &[Change]) -> (usize, u64) {
     let env = |_: &str| Some(String::new());
     let loaded = load(path, None, sets, &env, &mut Report::default());
     let below = |node: Option<&Node>, key: &str| -> Option<Node> {
@@ -96,7 +106,11 @@ impl Loader<'_> {
             }
         };
         let source = self.report.sources.len();
-        self.report.sources.push(Source { name: path.display().to_string(), text: text.clone() });
+        self.report.sources.push(Source {
+            name: path.display().to_string(),
+            text: text.clone(),
+            is_change: false,
+        });
         self.folders.push(path.parent().unwrap_or(Path::new("")).to_path_buf());
         self.files.push(path.to_path_buf());
         let mut table = parse(&text, source, self.report)?;
@@ -197,17 +211,18 @@ fn version(table: &Table, source: usize, report: &mut Report) -> Option<()> {
     Some(())
 }
 
-/// Puts one `--set a.b.c=value` into the tree. The value is TOML, or else a string.
-fn set(loaded: &mut Loaded, key: &str, value: &str, report: &mut Report) {
+/// Puts one `a.b.c=value` into the tree.
+fn set(loaded: &mut Loaded, change: &Change, report: &mut Report) {
+    let Change { key, value, by } = change;
     let source = report.sources.len();
-    let name = "--set".to_string();
-    report.sources.push(Source { name, text: format!("{key}={value}") });
+    let text = format!("{key}={value}");
+    report.sources.push(Source { name: by.clone(), text, is_change: true });
     loaded.folders.push(PathBuf::new());
     let offset = key.len() + 1;
     let whole = At { source, start: offset, end: offset + value.len() };
     let mut node = match DeValue::parse(value) {
         Ok(parsed) => tree::from_value(&parsed, source, offset),
-        Err(_) => Node { at: whole, value: Value::String(value.to_string()) },
+        Err(_) => Node { at: whole, value: Value::String(value.clone()) },
     };
     node.at = whole;
     let parts: Vec<&str> = key.split('.').collect();

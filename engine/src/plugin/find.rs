@@ -54,9 +54,7 @@ pub(super) fn beside(folder: &Path) -> Vec<PathBuf> {
     // Programs of tests stand one folder deeper than what cargo builds for use.
     let built = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
     if let Some(built) = built.filter(|built| built.join(".cargo-lock").exists()) {
-        // Macros are libraries too, but the compiler's.
-        let is_plugin = |name: &str| name.starts_with("libloupe_") && !name.ends_with("_derive.so");
-        files.extend(files_in(built, is_plugin));
+        files.extend(files_in(built, |name| name.starts_with("libloupe_")));
     }
     files
 }
@@ -68,7 +66,9 @@ fn files_in(folder: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
         .map(|entry| entry.path())
         .filter(|path| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            name.ends_with(".so") && wanted(name) && path.is_file()
+            // Macros are libraries too, but the compiler's.
+            let is_library = name.ends_with(".so") && !name.ends_with("_derive.so");
+            is_library && wanted(name) && path.is_file()
         })
         .collect();
     files.sort();

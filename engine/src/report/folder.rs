@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::html::{self, ClassPage};
-use super::names::Names;
+use super::names::{Names, below_class};
 use super::original::{self, Modes, Originals};
 use super::pictures::{self, ClassMaps};
 use super::toml_text::as_toml;
@@ -123,10 +123,8 @@ impl RunFolder {
         }
         let below = self.names.path(class, "npy").with_extension("");
         let maps = self.maps.entry(class.to_owned()).or_default();
-        // Names start with the class where the data set's tree does; the folder has it already.
-        let inner = image.strip_prefix(class).and_then(|rest| rest.strip_prefix('/'));
-        let file =
-            Path::new("maps").join(below).join(maps.names.path(inner.unwrap_or(image), "npy"));
+        let inner = maps.names.path(below_class(class, image), "npy");
+        let file = Path::new("maps").join(below).join(inner);
         let path = self.path.join(&file);
         write_soon(&path, &npy_f32(&map_hw, map))?;
         self.unsynced.push(path);

@@ -65,6 +65,12 @@ impl Names {
     }
 }
 
+/// An image's name below a folder that has the class's name already. Names start with the class where the data
+/// set's tree does.
+pub fn below_class<'a>(class: &str, image: &'a str) -> &'a str {
+    image.strip_prefix(class).and_then(|rest| rest.strip_prefix('/')).unwrap_or(image)
+}
+
 /// The name itself, without its extension, if it is a safe path as it stands.
 fn safe(name: &str) -> Option<String> {
     let name = strip_extension(name);
@@ -132,6 +138,13 @@ mod tests {
         let got: Vec<PathBuf> = names.iter().map(|name| given.path(name, "npy")).collect();
         let want: Vec<&Path> = want.iter().map(Path::new).collect();
         assert_eq!(got, want);
+    }
+
+    #[test]
+    fn a_class_stands_once() {
+        assert_eq!(below_class("tile", "tile/test/0.png"), "test/0.png");
+        assert_eq!(below_class("tile", "tiles/0.png"), "tiles/0.png");
+        assert_eq!(below_class("Brain", "Brain_AD/test/0.png"), "Brain_AD/test/0.png");
     }
 
     #[test]

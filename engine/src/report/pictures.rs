@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::ReportError;
 use super::contour;
 use super::html::{ClassPage, Group, Shown, Tile};
-use super::names::Names;
+use super::names::{Names, below_class};
 use super::panels::{Shades, panels_png};
 use crate::experiment::{ClassRecord, ImageRecord};
 use crate::files::write_whole;
@@ -162,8 +162,8 @@ fn save_each(
     draw: &Draw<'_>,
 ) -> Result<(), ReportError> {
     let mut names = Names::default();
-    let files: Vec<_> =
-        record.images.iter().map(|image| (image, names.path(&image.name, "png"))).collect();
+    let mut file = |image: &ImageRecord| names.path(below_class(&record.class, &image.name), "png");
+    let files: Vec<_> = record.images.iter().map(|image| (image, file(image))).collect();
     files.par_iter().try_for_each(|(image, file)| {
         let Some((map, hw)) = maps.read(run, &image.name) else { return Ok(()) };
         match draw(image, &map, hw) {

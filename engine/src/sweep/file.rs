@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::SweepError;
+use crate::pipeline::diagnostics::nearest;
 
 /// Number of the sweep language.
 const LANGUAGE: u32 = 1;
@@ -41,6 +42,9 @@ pub struct SweepFile {
     pub variants: Vec<Variant>,
     #[serde(default, rename = "axis")]
     pub axes: Vec<Axis>,
+    /// Lines of the table that are means over lines of variants.
+    #[serde(default, rename = "mean")]
+    pub means: Vec<Mean>,
 }
 
 /// The base with some keys changed.
@@ -54,7 +58,7 @@ pub struct Variant {
     pub base: Option<PathBuf>,
     #[serde(default)]
     pub set: toml::Table,
-    /// The others are compared with it, and axes vary it; the first variant if none says so.
+    /// Tables mark it, and one at a time axes vary it: the first variant if none says so.
     #[serde(default)]
     pub baseline: bool,
     /// In the place of the file's.
@@ -69,6 +73,19 @@ pub struct Axis {
     pub name: String,
     pub key: String,
     pub values: Vec<toml::Value>,
+}
+
+/// Variants whose figures are averaged, such as those of data sets of one kind.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mean {
+    /// What tables call it.
+    pub label: String,
+    /// Names of variants.
+    pub of: Vec<String>,
+    /// Those of them whose pixel columns are averaged, since their data sets have masks; all if
+    /// absent.
+    pub pixel: Option<Vec<String>>,
 }
 
 impl SweepFile {
@@ -90,7 +107,8 @@ impl SweepFile {
         if file.variants.is_empty() {
             file.variants.push(Variant { name: "base".to_owned(), ..Variant::default() });
         }
-        if !file.variants.iter().any(|variant| variant.baseline) {
+        let varies_one = file.design == Design::OneAtATime;
+        if varies_one && !file.variants.iter().any(|variant| variant.baseline) {
             file.variants[0].baseline = true;
         }
         file.name.get_or_insert_with(|| {
@@ -109,11 +127,12 @@ impl SweepFile {
         }
         let variants: Vec<&str> = self.variants.iter().map(|it| it.name.as_str()).collect();
         let axes: Vec<&str> = self.axes.iter().map(|it| it.name.as_str()).collect();
-        for (what, names) in [("variant", variants), ("axis", axes)] {
+        let means: Vec<&str> = self.means.iter().map(|it| it.label.as_str()).collect();
+        for (what, names) in [("variant", variants), ("axis", axes), ("mean", means)] {
             let mut seen = BTreeSet::new();
             for name in names {
                 if name.trim().is_empty() {
-                    return Err(format!("a {what} has an empty `name`"));
+                    return Err(format!("one of `[[{what}]]` has no name"));
                 }
                 if !seen.insert(name) {
                     return Err(format!("two of `[[{what}]]` are called `{name}`"));
@@ -140,8 +159,65 @@ impl SweepFile {
                 }
             }
         }
-        Ok(())
+        self.means.iter().try_for_each(|mean| self.judge_mean(mean))
     }
+
+    /// A mean is of variants that there are, each once, and that run with the same shots and seeds.
+    fn judge_mean(&self, mean: &Mean) -> Result<(), String> {
+        let label = &mean.label;
+        let known = || self.variants.iter().map(|variant| variant.name.as_str());
+        let of: Vec<&str> = mean.of.iter().map(String::as_str).collect();
+        names("of", label, &mean.of, &known().collect::<Vec<_>>(), "variant")?;
+        if let Some(pixel) = &mean.pixel {
+            names("pixel", label, pixel, &of, "name in `of`")?;
+        }
+        let mut runs = self.variants.iter().filter(|variant| of.contains(&variant.name.as_str()));
+        let of_variant = |it: &Variant| {
+            let (shots, seeds) = (it.shots.as_ref(), it.seeds.as_ref());
+            let sorted = |mut list: Vec<u64>| {
+                list.sort_unstable();
+                list
+            };
+            let shots = shots.or(self.shots.as_ref());
+            let shots = shots.map(|list| sorted(list.iter().map(|n| *n as u64).collect()));
+            (shots, seeds.or(self.seeds.as_ref()).map(|list| sorted(list.clone())))
+        };
+        let Some(first) = runs.next() else { return Ok(()) };
+        match runs.find(|other| of_variant(other) != of_variant(first)) {
+            Some(other) => Err(format!(
+                "`[[mean]]` `{label}` wants variants of the same `shots` and `seeds`, and those of \
+                 `{}` and `{}` differ",
+                first.name, other.name
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Names in a list of a mean: some, each once, each of `known`.
+fn names(
+    key: &str,
+    label: &str,
+    list: &[String],
+    known: &[&str],
+    what: &str,
+) -> Result<(), String> {
+    let said = format!("`{key}` of `[[mean]]` `{label}`");
+    if list.is_empty() {
+        return Err(format!("{said} is an empty list"));
+    }
+    let mut seen = BTreeSet::new();
+    for name in list {
+        if !known.contains(&name.as_str()) {
+            let near = nearest(name, known.iter().copied());
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            return Err(format!("{said} names `{name}`, which is no {what}{near}"));
+        }
+        if !seen.insert(name) {
+            return Err(format!("{said} names `{name}` twice"));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a number stands twice; `None` for an empty list.

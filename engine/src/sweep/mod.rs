@@ -2,6 +2,7 @@
 //! written down when it is done, so that a sweep that was stopped goes on where it was.
 
 mod file;
+mod means;
 mod plan;
 mod store;
 mod table;
@@ -12,10 +13,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-pub use file::{Axis, Design, SweepFile, Variant};
+pub use file::{Axis, Design, Mean, SweepFile, Variant};
 pub use plan::{CellPlan, Setup, plan};
 pub use store::{CellRecord, Outcome, RowRecord, Store};
-pub use table::{SweepTable, sweep_table};
+pub use table::{Ended, SweepTable, sweep_table};
 
 use crate::files::WriteError;
 

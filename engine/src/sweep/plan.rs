@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::{Axis, Design, MOST_CELLS, SweepError, SweepFile, Variant};
+use crate::pipeline::Change;
 
 /// One pipeline of the sweep: a variant at one value of each axis. Its cells share what it loaded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setup {
     pub pipeline: PathBuf,
-    /// Keys and values, as `--set` takes them.
-    pub sets: Vec<(String, String)>,
+    /// What the variant and the axes change in it, in order.
+    pub sets: Vec<Change>,
     pub variant: String,
     /// What tables call the variant.
     pub label: String,
@@ -43,17 +44,19 @@ pub fn plan(path: &Path, file: &SweepFile) -> Result<Vec<Setup>, SweepError> {
             });
             let n_points = n_points.ok_or_else(too_many)?;
             for variant in &file.variants {
-                setups.extend((0..n_points).map(|point| setup(file, variant, &at(file, point))));
+                setups.extend(
+                    (0..n_points).map(|point| setup(path, file, variant, &at(file, point))),
+                );
                 if setups.len() > MOST_CELLS {
                     return Err(too_many());
                 }
             }
         }
         Design::OneAtATime => {
-            setups.extend(file.variants.iter().map(|variant| setup(file, variant, &[])));
+            setups.extend(file.variants.iter().map(|variant| setup(path, file, variant, &[])));
             if let Some(baseline) = file.variants.iter().find(|variant| variant.baseline) {
                 for axis in &file.axes {
-                    let alone = |value| setup(file, baseline, &[(axis, value)]);
+                    let alone = |value| setup(path, file, baseline, &[(axis, value)]);
                     setups.extend(axis.values.iter().map(alone));
                 }
             }
@@ -78,9 +81,14 @@ fn at(file: &SweepFile, mut point: usize) -> Vec<(&Axis, &toml::Value)> {
     values
 }
 
-fn setup(file: &SweepFile, variant: &Variant, at: &[(&Axis, &toml::Value)]) -> Setup {
-    let own = variant.set.iter().map(|(key, value)| (key.clone(), value.to_string()));
-    let axes = at.iter().map(|(axis, value)| (axis.key.clone(), value.to_string()));
+fn setup(path: &Path, file: &SweepFile, variant: &Variant, at: &[(&Axis, &toml::Value)]) -> Setup {
+    let change = |key: &String, value: &toml::Value, what: &str, name: &str| Change {
+        key: key.clone(),
+        value: value.to_string(),
+        by: format!("{}, {what} `{name}`", path.display()),
+    };
+    let own = variant.set.iter().map(|(key, value)| change(key, value, "variant", &variant.name));
+    let axes = at.iter().map(|(axis, value)| change(&axis.key, value, "axis", &axis.name));
     Setup {
         pipeline: variant.base.clone().unwrap_or_else(|| file.base.clone()),
         sets: own.chain(axes).collect(),

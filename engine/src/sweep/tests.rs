@@ -35,8 +35,14 @@ fn a_grid_is_variants_times_axes_times_shots_times_seeds() {
     assert_eq!(distinct.len(), names.len());
     let (_, setups) = read(&format!("{HEAD}{text}")).unwrap();
     assert_eq!(setups[3].title(), "words, size = [240, 448]");
-    let sets = [("output.anomaly_map", "\"language\""), ("stages.image.sizes", "[240, 448]")];
-    assert_eq!(setups[3].sets, sets.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    let sets: Vec<_> =
+        setups[3].sets.iter().map(|set| (set.key.as_str(), set.value.as_str())).collect();
+    assert_eq!(
+        sets,
+        [("output.anomaly_map", "\"language\""), ("stages.image.sizes", "[240, 448]")]
+    );
+    assert!(setups[3].sets[0].by.ends_with("study.toml, variant `words`"));
+    assert!(setups[3].sets[1].by.ends_with("study.toml, axis `size`"));
 }
 
 #[test]
@@ -143,41 +149,148 @@ fn a_foreign_line_is_named() {
     assert!(Store::open(folder.path(), true).is_ok());
 }
 
+fn record(outcome: Outcome, rows: Vec<RowRecord>) -> CellRecord {
+    let (cell, identity, setting) = (String::new(), String::new(), "oracle".to_owned());
+    CellRecord { schema: 1, cell, identity, outcome, rows, setting }
+}
+
+fn cell(seed: u64) -> CellPlan {
+    CellPlan { name: String::new(), shots: 1, seed }
+}
+
+fn failed() -> CellRecord {
+    CellRecord {
+        setting: String::new(),
+        ..record(Outcome::Failed { error: "x".to_owned() }, Vec::new())
+    }
+}
+
 #[test]
 fn the_table_has_mean_and_spread_and_counts_failures() {
-    let (_, setups) = read(&format!("{HEAD}[[variant]]\nname = \"a|b\"\n")).unwrap();
-    let record = |outcome, rows| CellRecord {
-        schema: 1,
-        cell: String::new(),
-        identity: String::new(),
-        outcome,
-        rows,
-        setting: "oracle".to_owned(),
-    };
-    let cells = [
-        record(Outcome::Done, vec![row(Some(0.8))]),
-        record(Outcome::Done, vec![row(Some(0.9))]),
-        record(Outcome::Failed { error: "x".to_owned() }, Vec::new()),
-    ];
-    let cells: Vec<_> = cells.iter().map(|record| (&setups[0], 1, record)).collect();
-    let table = sweep_table(&cells);
+    let text = "[[variant]]\nname = \"a|b\"\nbaseline = true\n";
+    let (file, setups) = read(&format!("{HEAD}{text}")).unwrap();
+    let done = |value| record(Outcome::Done, vec![row(value)]);
+    let records = [done(Some(0.8)), done(Some(0.9)), failed()];
+    let plans = [cell(0), cell(1), cell(2)];
+    let cells: Vec<Ended<'_>> =
+        plans.iter().zip(&records).map(|(plan, it)| (&setups[0], plan, it)).collect();
+    let table = sweep_table(&file, &cells);
     assert!(
         table.text.contains("85.0 ± 7.1") && table.text.contains("2 (1 failed)"),
         "{}",
         table.text
     );
     assert!(
-        table.markdown.contains("| a\\|b (baseline) (oracle) | 1 | 2 (1 failed) | 85.0 ± 7.1 |"),
+        table.markdown.contains("| a\\|b (baseline) | 1 | 2 (1 failed) | oracle | 85.0 ± 7.1 |"),
         "{}",
         table.markdown
     );
     let line = table.csv.lines().nth(1).unwrap();
-    assert!(line.starts_with("native,a|b,1,1,2,1,0.85") && line.ends_with(",oracle"), "{line}");
+    assert!(line.starts_with("native,a|b,1,1,2,1,0.85") && line.ends_with(",oracle,,"), "{line}");
     assert_eq!(table.json["rows"][0]["setting"], "oracle");
-    let undefined = [record(Outcome::Done, vec![row(None)])];
-    let table = sweep_table(&[(&setups[0], 1, &undefined[0])]);
+    let undefined = done(None);
+    let table = sweep_table(&file, &[(&setups[0], &plans[0], &undefined)]);
     let reason = &table.json["rows"][0]["metrics"]["image.auroc"]["undefined"];
     assert_eq!(reason, "undefined for `bottle`: no masks");
+}
+
+/// `a` and `b` have masks, `c` has none; each value is its image AUROC, and 0.1 less its pixel AUROC.
+const SETS: &str = "[[variant]]\nname = \"a\"\n[[variant]]\nname = \"b\"\n[[variant]]\nname = \"c\"\n\
+    [[mean]]\nlabel = \"sets\"\nof = [\"a\", \"b\", \"c\"]\n";
+
+fn of_sets(more: &str, values: [[Option<f64>; 2]; 3]) -> SweepTable {
+    let (file, setups) = read(&format!("{HEAD}seeds = [0, 1]\n{SETS}{more}")).unwrap();
+    let records: Vec<[CellRecord; 2]> = (0..3)
+        .map(|i| {
+            values[i].map(|value| {
+                let Some(value) = value else { return failed() };
+                let mut row = row(Some(value));
+                let pixel = match i {
+                    2 => (None, Some("no masks".to_owned())),
+                    _ => (Some(format!("{:?}", value - 0.1)), None),
+                };
+                row.values.push(("pixel.auroc".to_owned(), pixel.0, pixel.1));
+                record(Outcome::Done, vec![row])
+            })
+        })
+        .collect();
+    let plans = [cell(0), cell(1)];
+    let mut cells: Vec<Ended<'_>> = Vec::new();
+    for (setup, records) in setups.iter().zip(&records) {
+        cells.extend(plans.iter().zip(records).map(|(plan, it)| (setup, plan, it)));
+    }
+    sweep_table(&file, &cells)
+}
+
+#[test]
+fn a_mean_is_over_variants_seed_by_seed() {
+    let whole = [[Some(0.5), Some(0.7)], [Some(0.6), Some(0.8)], [Some(0.7), Some(0.9)]];
+    let table = of_sets("pixel = [\"a\", \"b\"]\n", whole);
+    // Seed 0: 0.6 and 0.45; seed 1: 0.8 and 0.65.
+    let row = &table.json["rows"][3];
+    assert_eq!(
+        (&row["variant"], &row["n_seeds"]),
+        (&"sets (mean of 3, pixel columns of 2)".into(), &2.into())
+    );
+    assert_eq!(row["mean_of"], serde_json::json!(["a", "b", "c"]));
+    assert_eq!(row["mean_of_pixel"], serde_json::json!(["a", "b"]));
+    for (name, mean) in [("image.auroc", 0.7), ("pixel.auroc", 0.55)] {
+        let got = &row["metrics"][name];
+        assert!((got["mean"].as_f64().unwrap() - mean).abs() < 1e-12, "{got}");
+        assert!((got["std"].as_f64().unwrap() - 0.02_f64.sqrt()).abs() < 1e-12, "{got}");
+    }
+    let line = table.csv.lines().last().unwrap();
+    assert!(line.ends_with(",oracle,3,2"), "{line}");
+    assert!(!table.text.contains("\n- "), "{}", table.text);
+
+    // Without its `pixel`, columns that one variant lacks are undefined, and it is said why.
+    let table = of_sets("", whole);
+    let last = table.text.trim_end().lines().last().unwrap();
+    assert_eq!(
+        last,
+        "- sets (mean of 3), 1 shot: pixel AUROC: undefined for `sets`: undefined for `c`: no masks"
+    );
+    assert!(table.markdown.ends_with("no masks\n"), "{}", table.markdown);
+    assert!(table.text.contains("70.0 ± 14.1"), "{}", table.text);
+}
+
+#[test]
+fn a_mean_waits_for_all_its_variants() {
+    let table = of_sets("", [[Some(0.5), Some(0.7)], [Some(0.6), None], [Some(0.7), Some(0.9)]]);
+    let mean = &table.json["rows"][3];
+    assert_eq!((&mean["n_seeds"], &mean["n_failed"]), (&0.into(), &1.into()));
+    assert_eq!(mean["metrics"]["image.auroc"]["undefined"], "`b` failed with seed 1");
+    assert!(table.text.ends_with("- sets (mean of 3), 1 shot: `b` failed with seed 1\n"));
+    // One that has not run at all, as with `--only`.
+    let (file, setups) = read(&format!("{HEAD}{SETS}")).unwrap();
+    let (plan, done) = (cell(0), record(Outcome::Done, vec![row(Some(0.5))]));
+    let table = sweep_table(&file, &[(&setups[0], &plan, &done), (&setups[2], &plan, &done)]);
+    let why = &table.json["rows"][2]["metrics"]["image.auroc"];
+    assert_eq!(
+        (&why["mean"], &why["undefined"]),
+        (&().into(), &"`b` has not run with seed 0".into())
+    );
+}
+
+#[test]
+fn means_are_checked_where_they_are_read() {
+    let cases = [
+        ("of = []", "`of` of `[[mean]]` `sets` is an empty list"),
+        ("of = [\"alpha\", \"bet\"]", "names `bet`, which is no variant; did you mean `beta`?"),
+        ("of = [\"alpha\", \"alpha\"]", "names `alpha` twice"),
+        ("of = [\"alpha\"]\npixel = [\"beta\"]", "names `beta`, which is no name in `of`"),
+        ("of = [\"alpha\"]\npixel = []", "`pixel` of `[[mean]]` `sets` is an empty list"),
+        ("of = [\"alpha\", \"gamma\"]", "and those of `alpha` and `gamma` differ"),
+        ("of = [\"alpha\"]\n[[mean]]\nlabel = \"sets\"\nof = [\"beta\"]", "two of `[[mean]]`"),
+        ("off = []", "unknown field `off`"),
+    ];
+    for (mean, wanted) in cases {
+        let variants = "[[variant]]\nname = \"alpha\"\n[[variant]]\nname = \"beta\"\n\
+            [[variant]]\nname = \"gamma\"\nshots = [7]\n";
+        let text = format!("{HEAD}{variants}[[mean]]\nlabel = \"sets\"\n{mean}\n");
+        let message = read(&text).err().unwrap().to_string();
+        assert!(message.contains(wanted), "{message}");
+    }
 }
 
 #[test]

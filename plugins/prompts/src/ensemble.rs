@@ -44,16 +44,12 @@ impl PromptGenerator for Ensemble {
     const ABOUT: &'static str = "states x templates x names, and sentences from the user's files";
 
     fn new(config: EnsembleConfig, host: &Host) -> Result<Self> {
-        judge(&config)?;
-        let mut sets = config.sets.iter().map(|name| built_in(name)).collect::<Result<Vec<_>>>()?;
-        for path in &config.files {
-            sets.push(from_file(path, host.open(path)?)?);
-        }
+        let sets = judge(&config, host)?;
         Ok(Self { config, sets })
     }
 
-    fn check(config: &EnsembleConfig, _host: &Host) -> Result<Facts> {
-        judge(config)?;
+    fn check(config: &EnsembleConfig, host: &Host) -> Result<Facts> {
+        judge(config, host)?;
         Ok(Facts::default())
     }
 
@@ -82,15 +78,17 @@ impl PromptGenerator for Ensemble {
     }
 }
 
-/// What the schema cannot say.
-fn judge(config: &EnsembleConfig) -> Result<()> {
-    for name in &config.sets {
-        built_in(name)?;
-    }
+/// The sets and files, and what the schema cannot say.
+fn judge(config: &EnsembleConfig, host: &Host) -> Result<Vec<PromptSet>> {
     if config.sets.is_empty() && config.files.is_empty() {
         return Err(Error::config("wants at least one of `sets` and `files`"));
     }
-    judge_wrap(config.wrap.as_deref())
+    judge_wrap(config.wrap.as_deref())?;
+    let mut sets = config.sets.iter().map(|name| built_in(name)).collect::<Result<Vec<_>>>()?;
+    for path in &config.files {
+        sets.push(from_file(path, host.open(path)?)?);
+    }
+    Ok(sets)
 }
 
 #[cfg(test)]

@@ -71,6 +71,10 @@ fn hostile_caches() {
     assert!(ended.stderr.contains("has 100000 sentences, but 20000"), "{ended:?}");
 }
 
+fn tiny() -> std::path::PathBuf {
+    loupe_tests::root().join("pipelines/models/tiny-vit.json")
+}
+
 #[test]
 fn hostile_prompt_files() {
     let world = World::new();
@@ -94,6 +98,15 @@ fn hostile_prompt_files() {
             let ended = refused(&world, command);
             assert!(ended.stderr.contains(want), "{name}, {command:?}: {ended:?}");
         }
+        // What a run would stop at, `check` finds.
+        let words = format!("prompts = \"ensemble\", files = [{file:?}]");
+        let asked =
+            "prompts = \"llm\", cache = \"asked.toml\", model = \"m-1\", count = 4, seed = 1";
+        world.write("tiny.json", std::fs::read(tiny()).unwrap());
+        let pipeline = world.write("p.toml", super::PIPELINE.replace(asked, &words));
+        let ended = world.run([std::ffi::OsStr::new("check"), pipeline.as_os_str()]);
+        assert_eq!(ended.code, Some(3), "{name}: {ended:?}");
+        assert!(ended.stderr.contains(want), "{name}: {ended:?}");
     }
     let list = world.write("many.txt", "a dent\n".repeat(100_000)).display().to_string();
     let ended = refused(&world, &["import", "--normal", &list, "--into", &into, "--class", "nut"]);

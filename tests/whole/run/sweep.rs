@@ -38,11 +38,7 @@ fn a_sweep_ends_in_one_table_and_goes_on_where_it_was() {
     assert!(first.stderr.contains("8 run, 0 done before, 0 failed"), "{}", first.stderr);
     let lines: Vec<&str> = first.stdout.lines().collect();
     assert!(lines[0].starts_with("protocol: native"), "{}", first.stdout);
-    assert!(
-        lines[2].starts_with("both sizes (baseline)") && lines[2].contains(" ± "),
-        "{}",
-        lines[2]
-    );
+    assert!(lines[2].starts_with("both sizes   ") && lines[2].contains(" ± "), "{}", lines[2]);
     assert_eq!(lines.len(), 2 + 2 * 2);
     let csv = text(&world, "out/sweep.csv");
     assert!(
@@ -83,7 +79,10 @@ fn a_cell_that_fails_is_recorded_and_the_others_go_on() {
     );
     assert!(ended.stdout.contains("0 (2 failed)"), "{}", ended.stdout);
     let records = text(&world, "out/cells.jsonl");
-    assert!(records.contains("--set: `k` of stage `far` (scorer `nearest`) wants"), "{records}");
+    assert!(
+        records.contains("s.toml, variant `wrong`: `k` of stage `far` (scorer `nearest`) wants"),
+        "{records}"
+    );
     assert_eq!(ended.stderr.matches("(scorer `nearest`) wants").count(), 1, "{}", ended.stderr);
     assert_eq!(ended.stderr.matches(": its pipeline cannot run").count(), 4, "{}", ended.stderr);
     // What failed is tried again.

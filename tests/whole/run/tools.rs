@@ -116,6 +116,11 @@ fn dataset_check() {
     let picture = image::RgbImage::from_pixel(64, 64, image::Rgb([1, 2, 3]));
     picture.save(world.path("data/woven/test/good/000.png")).unwrap();
     assert_ne!(said["fingerprint"], parsed(&check())["fingerprint"]);
+    // A text is no picture, whatever it is called.
+    world.write("data/woven/test/good/001.png", "by hand");
+    let said = parsed(&check());
+    let warning = "1 of the images and masks are no pictures (first: `woven/test/good/001.png`)";
+    assert_eq!(said["warnings"][0], warning);
     let ended = world.run(["dataset", "check", &world.path("nowhere").display().to_string()]);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("WORLD/nowhere"), "{}", ended.stderr);

@@ -7,9 +7,12 @@ mod show;
 
 use std::path::PathBuf;
 
+pub(super) use show::lacking;
+
 use clap::Subcommand;
 
 use super::{Common, Exit, Outcome, parse_set, setup};
+use crate::pipeline::Change;
 use crate::pipeline::model::Pipeline;
 use crate::plugin::Loader;
 use crate::prompts::Names;
@@ -44,7 +47,7 @@ struct Asked {
     classes: Vec<String>,
     /// Change a key of the pipeline, such as stages.words.count=32
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
-    sets: Vec<(String, String)>,
+    sets: Vec<Change>,
 }
 
 impl Asked {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::Asked;
+use super::classes::classes;
 use crate::cli::text::{columns, count, printable};
 use crate::cli::{Common, Format, Outcome, print, print_json, setup};
 use crate::pipeline::model::{Component, Pipeline, Stage};
@@ -40,6 +41,25 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
         }
     }
     if common.format == Format::Json { print_json(&entries) } else { Ok(()) }
+}
+
+/// Why stages of a pipeline have no sentences about its classes, one reason a stage; a class that is not known
+/// without its data is passed over.
+pub(in crate::cli) fn lacking(loader: &Loader, pipeline: &Pipeline) -> Vec<String> {
+    let Ok(classes) = classes(pipeline, &[]) else { return Vec::new() };
+    let of_stage = |(stage_idx, stage): (usize, &Stage)| {
+        let Component::Plugin { kind: Kind::Prompts, name } = &stage.component else { return None };
+        let instance = match instance(loader, pipeline, stage, name) {
+            Ok(instance) => instance,
+            Err(error) => return Some(format!("stage `{}`: {error}", stage.name)),
+        };
+        classes.iter().find_map(|class| {
+            let error = sentences(&instance, &class.display, &class.synonyms).err()?;
+            let error = gap(loader, pipeline, stage_idx, class, error);
+            Some(format!("stage `{}`, class `{}`: {error}", stage.name, class.class))
+        })
+    };
+    pipeline.stages.iter().enumerate().filter_map(of_stage).collect()
 }
 
 fn instance(

@@ -7,6 +7,7 @@ mod good;
 
 use super::check::{CheckOptions, Checked, check_text};
 use super::files::NamedFile;
+use super::source::Change;
 
 /// FADE in the reference's words, short enough for a message.
 pub const FADE: &str = r#"loupe = 1
@@ -52,9 +53,14 @@ fn files(name: &str) -> Option<NamedFile> {
     }
 }
 
+fn change((key, value): &(&str, &str)) -> Change {
+    let [key, value, by] = [*key, *value, "--set"].map(str::to_owned);
+    Change { key, value, by }
+}
+
 pub fn options(sets: &[(&str, &str)]) -> CheckOptions<'static> {
     CheckOptions {
-        sets: sets.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        sets: sets.iter().map(change).collect(),
         env: &env,
         protocols: &["fade-448-u8", "native"],
         layouts: &["mvtec-ad", "folder"],

@@ -151,10 +151,10 @@ fn overlays_are_pictures_of_the_images_size() {
     let record = class(data.path(), "tile", &SCORES, true);
     run.save_map("tile", "tile/0.png", [1, 2], &[0.0, 1.0]).unwrap();
     run.add_class(record).unwrap();
-    let png = fs::read(folder.path().join("pictures/tile/tile/0.png")).unwrap();
+    let png = fs::read(folder.path().join("pictures/tile/0.png")).unwrap();
     let picture = crate::image::decode_rgb(&png, "0.png").unwrap();
     assert_eq!((picture.width, picture.height), (12, 8));
-    assert!(!folder.path().join("pictures/tile/tile/1.png").exists());
+    assert!(!folder.path().join("pictures/tile/1.png").exists());
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn thresholded(masks: bool, threshold: Option<f32>) -> Vec<(u32, u8)> {
     }
     run.add_class(record).unwrap();
     let last = |name: &str| {
-        let bytes = fs::read(path.join("panels/tile/tile").join(name)).unwrap();
+        let bytes = fs::read(path.join("panels/tile").join(name)).unwrap();
         let picture = decode_rgb(&bytes, name).unwrap();
         ((picture.width / 12) as u32, *picture.pixels.last().unwrap())
     };
