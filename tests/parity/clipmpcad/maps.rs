@@ -2,9 +2,10 @@
 //! over the test set.
 
 use loupe_engine::map;
-use loupe_engine::pipeline::model::{Label, MapTo};
-use loupe_engine::plugin::{Sentence, Steps};
+use loupe_engine::pipeline::model::MapTo;
+use loupe_engine::plugin::Sentence;
 
+use super::tokens::stepped;
 use super::*;
 
 /// METRICS: maps in f32, largest difference over the root mean square.
@@ -32,10 +33,7 @@ struct Judge<'m> {
 
 impl<'m> Judge<'m> {
     fn new(model: &'m Model, adapters: &str, head: &'static str) -> Judge<'m> {
-        let file = format!("{adapters}safetensors");
-        let state = model.world.write(&file, model.recorded.file(adapters, ""));
-        let config = json!({"at": TAPS, "state": state, "heads": ["seg", "det"]});
-        let fusion = create(&model.loader, Kind::Fusion, "madff", &config, &[state]);
+        let fusion = model.fusion("madff", adapters);
         let config =
             json!({"model": "average", "renormalize": true, "scale": 100.0, "emit": "margin"});
         let blank = create(&model.loader, Kind::Scorer, "language", &config, &[]);
@@ -59,33 +57,13 @@ impl<'m> Judge<'m> {
 
     /// The head's tokens of an image, by tap.
     fn tokens(&self, image: &Tensor) -> Vec<AtTap> {
-        let encoder = &self.model.encoder;
-        let images = [(port(encoder, "image"), Value::Tensor(image.clone()))];
-        let steps = Steps { taps: &TAPS, train: false, wanted: &[] };
-        let (mut session, mut stream) = encoder.taps_open(steps, &images).unwrap();
-        let output = |name: &str| {
-            let mut ports = self.fusion.info().ports.iter();
-            ports.find(|port| port.output && port.name == name).unwrap().index
+        let [tokens, prefix] = ["tokens", "prefix"].map(|end| format!("{}_{end}", self.head));
+        let (found, _) = stepped(self.model, &self.fusion, image, &[&tokens, &prefix]);
+        let at_tap = |found: Vec<Tensor>| {
+            let [tokens, prefix] = <[Tensor; 2]>::try_from(found).unwrap();
+            AtTap { tokens, prefix }
         };
-        let [patches, prefix] =
-            ["tokens", "prefix"].map(|end| output(&format!("{}_{end}", self.head)));
-        let flows = output("stream");
-        let mut found = Vec::new();
-        for (idx, tap) in TAPS.into_iter().enumerate() {
-            if idx > 0 {
-                stream = session.resume(stream).unwrap();
-            }
-            let label = Label { size: Some(SIZE as u32), tap: Some(tap) };
-            let inputs = [
-                (port(&self.fusion, "image"), Value::Tensor(image.clone())),
-                (port(&self.fusion, "stream"), Value::Tensors(vec![(label, stream.clone())])),
-            ];
-            let mut made = self.fusion.run(&inputs, &[patches, prefix, flows]).unwrap();
-            let mut take = |port: u32| made.take(port).unwrap().tensors()[0].1.clone();
-            stream = take(flows);
-            found.push(AtTap { tokens: take(patches), prefix: take(prefix) });
-        }
-        found
+        found.into_iter().map(at_tap).collect()
     }
 
     /// A memory bank for each tap.
