@@ -1,8 +1,11 @@
 //! ClipMPCAD and MVFA as the built plugins and the engine run them, against tensors that were recorded from
 //! the originals' modules with synthetic weights: `tests/golden/clipmpcad`. The recorded images hold
-//! numbers that no image file can, so values are handed to the components, not to a pipeline.
+//! numbers that no image file can, so values are handed to the components, not to a pipeline; `program` holds the
+//! program against the components, bit by bit, on images that files can hold.
 
 mod maps;
+mod ops;
+mod program;
 mod tokens;
 
 use std::collections::HashMap;

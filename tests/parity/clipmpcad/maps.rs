@@ -24,7 +24,7 @@ struct AtTap {
 }
 
 /// Everything that judges, with adapters that were recorded as `adapters`.
-struct Judge<'m> {
+pub struct Judge<'m> {
     model: &'m Model,
     fusion: Arc<Instance>,
     words: Arc<Instance>,
@@ -32,7 +32,7 @@ struct Judge<'m> {
 }
 
 impl<'m> Judge<'m> {
-    fn new(model: &'m Model, adapters: &str, head: &'static str) -> Judge<'m> {
+    pub fn new(model: &'m Model, adapters: &str, head: &'static str) -> Judge<'m> {
         let fusion = model.fusion("madff", adapters);
         let config =
             json!({"model": "average", "renormalize": true, "scale": 100.0, "emit": "margin"});
@@ -66,20 +66,44 @@ impl<'m> Judge<'m> {
         found.into_iter().map(at_tap).collect()
     }
 
+    /// The memory banks of the recorded normal images.
+    fn recorded_banks(&self) -> Vec<Arc<Instance>> {
+        let image = |index| self.model.recorded.image("aug_normal", index);
+        self.banks((0..N_BANK).map(image))
+    }
+
     /// A memory bank for each tap.
-    fn banks(&self) -> Vec<Arc<Instance>> {
+    pub fn banks(&self, normal: impl Iterator<Item = Tensor>) -> Vec<Arc<Instance>> {
         let config = json!({"distance": "cosine", "k": 1});
         let blank = create(&self.model.loader, Kind::Scorer, "nearest", &config, &[]);
         let mut fits: Vec<_> = TAPS.iter().map(|_| blank.fit().unwrap()).collect();
         let rows = port(&blank, "rows");
-        for index in 0..N_BANK {
-            let found = self.tokens(&self.model.recorded.image("aug_normal", index));
+        for image in normal {
+            let found = self.tokens(&image);
             for (fit, at) in fits.iter_mut().zip(found) {
                 let push = [(rows, Value::Tensor(at.tokens)), (rows, Value::Tensor(at.prefix))];
                 fit.push(&push).unwrap();
             }
         }
         fits.into_iter().map(|fit| Arc::new(blank.load(&fit.close().unwrap()).unwrap())).collect()
+    }
+
+    /// Distances of an image's tokens to the banks, stretched over it and summed over the taps.
+    pub fn few_map(&self, banks: &[Arc<Instance>], image: &Tensor) -> Vec<f32> {
+        let mut sum = vec![0.0; SIZE * SIZE];
+        for (at, bank) in self.tokens(image).iter().zip(banks) {
+            add(&mut sum, &stretched(&scored(bank, &at.tokens), None));
+        }
+        sum
+    }
+
+    /// The same of the probabilities that words give them.
+    fn zero_map(&self, image: &Tensor) -> Vec<f32> {
+        let mut sum = vec![0.0; SIZE * SIZE];
+        for at in self.tokens(image) {
+            add(&mut sum, &stretched(&scored(&self.words, &at.tokens), Some("sigmoid")));
+        }
+        sum
     }
 }
 
@@ -91,9 +115,13 @@ fn scored(scorer: &Instance, tokens: &Tensor) -> Tensor {
 }
 
 fn stretched(scores: &Tensor, then: Option<&str>) -> Vec<f32> {
+    resized(scores, SIZE, then)
+}
+
+pub fn resized(scores: &Tensor, size: usize, then: Option<&str>) -> Vec<f32> {
     let config = MapTo {
         mode: "bilinear-align-corners".to_owned(),
-        size: SIZE as u32,
+        size: size as u32,
         then: then.map(str::to_owned),
         sigma_px: 0.0,
     };
@@ -149,17 +177,12 @@ fn assert_near(name: &str, got: &[f32], want: &[f32], tolerance: f64) {
 
 /// Maps of the test set from both branches, image after image, and the final ones.
 fn maps(judge: &Judge<'_>) -> [Vec<f32>; 3] {
-    let banks = judge.banks();
+    let banks = judge.recorded_banks();
     let (mut zero, mut few) = (Vec::new(), Vec::new());
     for index in 0..N_TESTS {
-        let mut sums = [vec![0.0; SIZE * SIZE], vec![0.0; SIZE * SIZE]];
-        let found = judge.tokens(&judge.model.recorded.image("test_images", index));
-        for (at, bank) in found.iter().zip(&banks) {
-            add(&mut sums[0], &stretched(&scored(&judge.words, &at.tokens), Some("sigmoid")));
-            add(&mut sums[1], &stretched(&scored(bank, &at.tokens), None));
-        }
-        zero.extend_from_slice(&sums[0]);
-        few.extend_from_slice(&sums[1]);
+        let image = judge.model.recorded.image("test_images", index);
+        zero.extend(judge.zero_map(&image));
+        few.extend(judge.few_map(&banks, &image));
     }
     let both = half_and_half(&zero, &few);
     [zero, few, both]
@@ -190,7 +213,7 @@ fn assert_maps(adapters: &str, record: &str) {
 /// Scores of data without masks: means of probabilities and of distances, of the other head.
 fn assert_scores(model: &Model, adapters: &str, figures: &Json, labels: &[bool]) {
     let judge = Judge::new(model, adapters, "det");
-    let banks = judge.banks();
+    let banks = judge.recorded_banks();
     let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;
     let (mut zero, mut few) = (Vec::new(), Vec::new());
     for index in 0..N_TESTS {
