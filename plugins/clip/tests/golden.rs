@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Tensors, check, gelu, image, quick, tensors, values};
+use common::{Tensors, check, gelu, image, quick, values};
 use loupe_clip::model::Request;
 use loupe_clip::ops;
 use loupe_clip::text::TextTower;
