@@ -90,20 +90,14 @@ impl<'m> Judge<'m> {
 
     /// Distances of an image's tokens to the banks, stretched over it and summed over the taps.
     pub fn few_map(&self, banks: &[Arc<Instance>], image: &Tensor) -> Vec<f32> {
-        let mut sum = vec![0.0; SIZE * SIZE];
-        for (at, bank) in self.tokens(image).iter().zip(banks) {
-            add(&mut sum, &stretched(&scored(bank, &at.tokens), None));
-        }
-        sum
+        let found = self.tokens(image);
+        summed(found.iter().zip(banks).map(|(at, bank)| stretched(&scored(bank, &at.tokens), None)))
     }
 
     /// The same of the probabilities that words give them.
     fn zero_map(&self, image: &Tensor) -> Vec<f32> {
-        let mut sum = vec![0.0; SIZE * SIZE];
-        for at in self.tokens(image) {
-            add(&mut sum, &stretched(&scored(&self.words, &at.tokens), Some("sigmoid")));
-        }
-        sum
+        let scores = |at: AtTap| stretched(&scored(&self.words, &at.tokens), Some("sigmoid"));
+        summed(self.tokens(image).into_iter().map(scores))
     }
 }
 
@@ -129,8 +123,13 @@ pub fn resized(scores: &Tensor, size: usize, then: Option<&str>) -> Vec<f32> {
     map::resize(&config, scores, &serial).unwrap().data().to_vec()
 }
 
-fn add(sum: &mut [f32], map: &[f32]) {
-    sum.iter_mut().zip(map).for_each(|(sum, x)| *sum += x);
+/// The sum of maps, in f64 as the fusion `sum` has it.
+fn summed(maps: impl Iterator<Item = Vec<f32>>) -> Vec<f32> {
+    let mut sums = vec![0.0; SIZE * SIZE];
+    for map in maps {
+        sums.iter_mut().zip(map).for_each(|(sum, x)| *sum += f64::from(x));
+    }
+    sums.into_iter().map(|sum| sum as f32).collect()
 }
 
 /// All values scaled to 0..=1 by their range.
