@@ -10,7 +10,7 @@ use crate::grid::patch_grid;
 use crate::host::Host;
 use crate::inputs::Inputs;
 use crate::outputs::{Outputs, Wanted};
-use crate::port::Port;
+use crate::port::{Port, Verb};
 use crate::schema::Schema;
 use crate::shape::Shape;
 use crate::state::{StateReader, StateWriter};
@@ -169,9 +169,10 @@ impl<A: Adapter> Fusion for A {
     }
 
     fn ports() -> Vec<Port> {
-        let [stream, next] = Port::stream();
+        let [_, next] = Port::stream();
         vec![
-            stream,
+            // A list, since its tensor alone says at which tap it was taken.
+            Port::input("stream").tensors("b t c").verb(Verb::Tap),
             Port::image().optional().about("what the encoder sees, for a grid that is not square"),
             Port::output(&tokens_port::<A>()).tensor("b gh gw d").optional(),
             next,

@@ -291,11 +291,11 @@ fn inputs(subject: &Subject, stream: u32, tap: u32, channels: usize) -> Vec<(u32
     inputs
 }
 
-/// A tensor as a port takes it: alone or as a list of one.
+/// A tensor as a port takes it: alone, without its label, or as a list of one.
 fn as_port(port: Option<&Port>, tensor: Tensor) -> Given {
     match port.is_some_and(|port| port.kind & abi::LOUPE_TENSORS != 0) {
         true => Given::Tensors(vec![tensor]),
-        false => Given::Tensor(tensor),
+        false => Given::Tensor(tensor.with_label(Label::NONE)),
     }
 }
 
