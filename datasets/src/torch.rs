@@ -36,10 +36,14 @@ const LMFA_WEIGHTS: usize = 2_047_649;
 /// What a loader that starts at this state of the generator makes of `0..n`.
 fn shuffled(n: usize, generator: &mut Mt19937) -> Vec<usize> {
     let _base_seed = generator.next_i63();
-    let mut sampler = Mt19937::new(generator.next_i63() as u32);
+    randperm(n, &mut Mt19937::new(generator.next_i63() as u32))
+}
+
+/// `torch.randperm(n)` of a generator.
+fn randperm(n: usize, generator: &mut Mt19937) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();
     for i in 0..n.saturating_sub(1) {
-        let step = sampler.next_u32() as usize % (n - i);
+        let step = generator.next_u32() as usize % (n - i);
         order.swap(i, i + step);
     }
     order
@@ -127,6 +131,15 @@ mod tests {
             n_rows += 1;
         }
         assert_eq!(n_rows, 27 * 6 + 7);
+    }
+
+    /// `torch.randperm` by itself, as `tests/golden/clipmpcad/ops.json` of the project has it.
+    #[test]
+    fn recorded_randperm() {
+        let of_ten = randperm(10, &mut Mt19937::new(123));
+        assert_eq!(of_ten, [2, 0, 8, 1, 3, 7, 4, 9, 5, 6]);
+        let of_44 = randperm(44, &mut Mt19937::new(111));
+        assert_eq!(of_44[..12], [12, 41, 32, 27, 26, 21, 9, 20, 4, 33, 36, 18]);
     }
 
     /// The same after CLIP-LMFA's training: `tests/golden/torch_lmfa.txt`, with its script.

@@ -3,13 +3,11 @@
 Needs torch 2.2.0, open_clip_torch 2.24.0, gem-torch 1.0.1, numpy < 2, safetensors. (open_clip 2.26
 and later feed gem-torch's trunk the wrong way round; see the crate's README.)
 
-    python record.py             # everything but tiny.safetensors
-    python record.py TINY_DIR    # also tiny.safetensors, cut from the recorded ClipMPCAD model
+    python record.py
 """
 
 import json
 import os
-import sys
 import warnings
 
 warnings.filterwarnings("ignore")
@@ -17,7 +15,7 @@ import gem.gem_wrapper
 import open_clip
 import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -200,17 +198,6 @@ def record_tokens():
         file.write("[\n" + ",\n".join(json.dumps(row) for row in out) + "\n]\n")
 
 
-def record_tiny(folder):
-    """The stem and the text tower of the recorded ClipMPCAD model; its trunk is mixed with adapters."""
-    w, t = load_file(f"{folder}/tiny_weights.safetensors"), load_file(f"{folder}/tiny_tensors.safetensors")
-    out = {k.replace("clip.", "w."): v for k, v in w.items()
-           if k.startswith("clip.") and "visual.transformer" not in k}
-    out["w.visual.positional_embedding"] = out.pop("w.visual.positional_embedding.pretrained")
-    out |= {"image": t["test_images"][4:5], "stem": t["fwd.stem"], "tokens": t["tokens_normal"].to(torch.int32),
-            "text": t["text_raw_normal"], "text_quickgelu": t["text_raw_normal_quickgelu"]}
-    save_file({k: v.contiguous().clone() for k, v in out.items()}, f"{HERE}/tiny.safetensors")
-
-
 if __name__ == "__main__":
     text = dict(embed_dim=24, context_length=8, vocab_size=62, width=16, heads=2, layers=2)
     record_towers("gelu", model(1, 16, 48, 7, 32, 16, 2.0, False, dict(text)),
@@ -220,5 +207,3 @@ if __name__ == "__main__":
                   {"32x32": (32, 32), "40x26": (40, 26)}, {"plain": (1, None)}, text_too=False)
     record_files()
     record_tokens()
-    if len(sys.argv) > 1:
-        record_tiny(sys.argv[1])

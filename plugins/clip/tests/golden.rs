@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Tensors, check, gelu, image, quick, tensors, values};
+use common::{Tensors, check, gelu, image, quick, values};
 use loupe_clip::model::Request;
 use loupe_clip::ops;
 use loupe_clip::text::TextTower;
@@ -142,32 +142,64 @@ fn check_text(clip: &Clip, golden: &Tensors) {
     assert!(clip.encode_tokens(&[vec![62]]).is_err());
 }
 
-/// Recorded from another code base (ClipMPCAD's modules): stem with a table of 7 x 7 on 5 x 5, text.
-#[test]
-fn the_stem_and_text_of_clipmpcad_are_reproduced() {
-    let golden = tensors("tiny.safetensors");
-    let config = ModelConfig::from_json(
+/// The model that was recorded from ClipMPCAD's modules, without the blocks that its adapters stand between.
+fn clipmpcad(activation: Activation) -> (Vec<Clip>, Tensors) {
+    let mut golden = Tensors::new();
+    for file in ["tiny_weights.safetensors", "tiny_tensors.safetensors"] {
+        let file = common::bytes(&format!("../../../tests/golden/clipmpcad/{file}"));
+        let tensors = candle_core::safetensors::load_buffer(&file, &candle_core::Device::Cpu);
+        let renamed = |(name, tensor): (String, _)| (name.replace("clip.", "w."), tensor);
+        golden.extend(tensors.unwrap().into_iter().map(renamed));
+    }
+    // A table of 7 x 7 for images of 28 pixels, to be resized.
+    let positions = golden["w.visual.positional_embedding.pretrained"].clone();
+    golden.insert("w.visual.positional_embedding".to_owned(), positions);
+    let mut config = ModelConfig::from_json(
         "tiny",
         r#"{"embed_dim": 24,
             "vision_cfg": {"image_size": 28, "patch_size": 4, "layers": 1, "width": 32, "head_width": 8},
             "text_cfg": {"context_length": 12, "vocab_size": 50, "width": 24, "heads": 3, "layers": 2}}"#,
     )
     .unwrap();
-    let mut without_trunk = config.clone();
-    without_trunk.vision.n_blocks = 0;
-    let clip = Clip::new(without_trunk.clone(), &common::Recorded(golden.clone())).unwrap();
-    let stem = clip.vision.stem(&values(&golden["image"]), 20, 20).unwrap();
-    check("stem", &stem, &golden["stem"]);
-    let rows: Vec<Vec<u32>> = golden["tokens"]
-        .to_dtype(candle_core::DType::U32)
-        .and_then(|tokens| tokens.to_vec2())
-        .unwrap();
-    check("text", &clip.encode_tokens(&rows).unwrap(), &golden["text"]);
-    let activation = Activation::QuickGelu;
-    let quick = ModelConfig { activation, ..without_trunk };
-    let quick = Clip::new(quick, &common::Recorded(golden.clone())).unwrap();
-    check("quick text", &quick.encode_tokens(&rows).unwrap(), &golden["text_quickgelu"]);
-    let text: &TextTower = quick.text.as_ref().unwrap();
+    config.vision.n_blocks = 0;
+    config.activation = activation;
+    (common::every(&config, &golden), golden)
+}
+
+fn token_ids(recorded: &candle_core::Tensor) -> Vec<Vec<u32>> {
+    recorded.to_dtype(candle_core::DType::U32).unwrap().to_vec2().unwrap()
+}
+
+#[test]
+fn the_stem_and_text_of_clipmpcad_are_reproduced() {
+    let (clips, golden) = clipmpcad(Activation::Gelu);
+    let clip = &clips[0];
+    let image = golden["test_images"].get(4).unwrap();
+    let stem = clip.vision.stem(&values(&image), 20, 20).unwrap();
+    check("stem", &stem, &golden["fwd.stem"]);
+    let rows = token_ids(&golden["tokens_normal"]);
+    let (quick, _) = clipmpcad(Activation::QuickGelu);
+    for (clip, quick) in clips.iter().zip(&quick) {
+        check("text", &clip.encode_tokens(&rows).unwrap(), &golden["text_raw_normal"]);
+        let found = quick.encode_tokens(&rows).unwrap();
+        check("quick text", &found, &golden["text_raw_normal_quickgelu"]);
+    }
+    let text: &TextTower = clip.text.as_ref().unwrap();
     assert_eq!(text.config.context_length, 12);
     assert_eq!(ops::to_vec(&text.projection).unwrap().len(), 24 * 24);
+}
+
+/// The two directions that tokens are compared with: means of unit embeddings, scaled to length 1.
+#[test]
+fn the_text_features_of_clipmpcad_are_reproduced() {
+    let (clips, golden) = clipmpcad(Activation::Gelu);
+    let clip = &clips[0];
+    let direction = |name: &str| {
+        let rows = clip.encode_tokens(&token_ids(&golden[name])).unwrap();
+        let mean = ops::unit_rows(&rows).unwrap().mean_keepdim(0).unwrap();
+        ops::unit_rows(&mean).unwrap()
+    };
+    let found = ["tokens_normal", "tokens_abnormal"].map(direction);
+    let found = candle_core::Tensor::cat(&found, 0).unwrap().t().unwrap();
+    check("text features", &found.contiguous().unwrap(), &golden["text_features"]);
 }

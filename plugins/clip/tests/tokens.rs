@@ -21,6 +21,19 @@ fn ids_equal_open_clip() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Recorded from ClipMPCAD's own copy of the tokenizer.
+#[test]
+fn ids_equal_clipmpcads() {
+    let recorded = common::bytes("../../../tests/golden/clipmpcad/ops.json");
+    let recorded: serde_json::Value = serde_json::from_slice(&recorded).unwrap();
+    let cases = recorded["tokens"].as_object().unwrap();
+    assert_eq!(cases.len(), 9);
+    for (text, ids) in cases {
+        let want: Vec<u32> = serde_json::from_value(ids.clone()).unwrap();
+        assert_eq!(Tokenizer::default().encode(text, 77), want, "{text:?}");
+    }
+}
+
 #[test]
 fn a_long_sentence_ends_with_the_end_marker() {
     let tokenizer = Tokenizer::default();

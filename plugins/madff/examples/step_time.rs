@@ -1,11 +1,11 @@
 //! Times one tap's step at full size, 290 tokens of 1,024 channels and two heads of 768, forth and back:
 //! `cargo run --release --example step_time -- [N_THREADS]`. `step_time.py` beside it times the same in
-//! PyTorch.
+//! PyTorch. With one thread the time is the thread's own on the processor, which other programs hardly touch.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use loupe_madff::{Adapter, Share};
+use loupe_madff::{Adapter, FrequencyGate, Share, Spectrum, Tile};
 use loupe_madff::{Ask, Bank, Drawn, MadffAdapter, MadffKeys, MvfaAdapter, Weights, summed};
 
 const N_TOKENS: usize = 290;
@@ -31,6 +31,30 @@ fn main() {
     let (bottleneck, hidden) = (BOTTLENECK as f64, (WIDTH / 16) as f64);
     time::<MadffAdapter>("madff", &keys, 4.0 * (bottleneck + hidden), n_threads);
     time::<MvfaAdapter>("mvfa", &(), 2.0 * bottleneck, n_threads);
+    time_one(&keys, n_threads);
+}
+
+/// One adapter alone, and its frequency gate with the transform.
+fn time_one(keys: &MadffKeys, n_threads: usize) {
+    let (weights, sizes) = (Weights::Seed(1), Drawn { width: WIDTH, bottleneck: BOTTLENECK });
+    let read = "a seed draws any adapters";
+    let adapter = MadffAdapter::read(&weights, "seg_adapters.0", sizes, keys).expect(read);
+    let gate = FrequencyGate::read(&weights, "seg_adapters.0", [WIDTH, WIDTH / 16]).expect(read);
+    let (rows, spectrum) = (noise(N_TOKENS * WIDTH, 1), Spectrum::new(WIDTH));
+    let tiles: Vec<&[f32]> = rows.chunks(TILE * WIDTH).collect();
+    let (all, hidden) = ((N_TOKENS * WIDTH) as f64, (WIDTH / 16) as f64);
+    let flop = 2.0 * all * 4.0 * (BOTTLENECK as f64 + hidden);
+    report("one madff adapter forward", flop, n_threads, || {
+        map(n_threads, tiles.len(), |i| {
+            adapter.forward(&Tile::new(tiles[i], WIDTH, Some(&spectrum)), true).map(drop)
+        })
+    });
+    report("its frequency gate forward", 2.0 * all * 2.0 * hidden, n_threads, || {
+        map(n_threads, tiles.len(), |i| {
+            let tile = Tile::new(tiles[i], WIDTH, Some(&spectrum));
+            gate.forward(tile.rows, &tile.magnitudes).map(drop)
+        })
+    });
 }
 
 /// `per_value`: multiply-adds of a forward step for each number of the stream and head.
@@ -45,7 +69,7 @@ fn time<A: Adapter>(name: &str, keys: &A::Keys, per_value: f64, n_threads: usize
     let tiles: Vec<&[f32]> = rows.chunks(TILE * WIDTH).collect();
     let forth = || map(n_threads, tiles.len(), |i| bank.step(0, tiles[i], &ask).map(drop));
     let flop = 2.0 * 2.0 * (N_TOKENS * WIDTH) as f64 * per_value;
-    report(&format!("{name} forward"), flop, forth);
+    report(&format!("{name} forward"), flop, n_threads, forth);
     let both = || {
         let kept = map(n_threads, tiles.len(), |i| {
             bank.step_kept(0, tiles[i], &ask).map(|(_, kept)| kept)
@@ -62,15 +86,18 @@ fn time<A: Adapter>(name: &str, keys: &A::Keys, per_value: f64, n_threads: usize
             .collect();
         map(n_threads, by_name.len(), |i| summed(&by_name[i]));
     };
-    report(&format!("{name} forward and backward"), 3.0 * flop, both);
+    report(&format!("{name} forward and backward"), 3.0 * flop, n_threads, both);
 }
 
-fn report<T>(what: &str, flop: f64, run: impl Fn() -> T) {
+fn report<T>(what: &str, flop: f64, n_threads: usize, run: impl Fn() -> T) {
     let mut seconds: Vec<f64> = (0..=N_RUNS)
         .map(|_| {
-            let start = Instant::now();
+            let (start, own) = (Instant::now(), thread_seconds());
             run();
-            start.elapsed().as_secs_f64()
+            match own.zip(thread_seconds()).filter(|_| n_threads == 1) {
+                Some((before, after)) => after - before,
+                None => start.elapsed().as_secs_f64(),
+            }
         })
         .skip(1)
         .collect();
@@ -85,12 +112,21 @@ fn report<T>(what: &str, flop: f64, run: impl Fn() -> T) {
     );
 }
 
+/// What this thread has had of a processor, on Linux.
+fn thread_seconds() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(text.split(' ').next()?.parse::<f64>().ok()? / 1e9)
+}
+
 /// `f` of each number below n, in order, on threads that take the next one when they are done.
 fn map<T: Send, E: std::fmt::Debug + Send>(
     n_threads: usize,
     n: usize,
     f: impl Fn(usize) -> Result<T, E> + Sync,
 ) -> Vec<T> {
+    if n_threads == 1 {
+        return (0..n).map(|i| f(i).expect("the sizes fit")).collect();
+    }
     let next = AtomicUsize::new(0);
     let work = || {
         let mut made = Vec::new();

@@ -34,7 +34,7 @@ pub struct Projector {
 
 impl Fusion for Madff {
     type Config = MadffConfig;
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const ABOUT: &'static str = "gated bottleneck adapters on an encoder's taps (ClipMPCAD)";
 
     fn ports() -> Vec<Port> {

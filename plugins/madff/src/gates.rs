@@ -2,9 +2,11 @@
 //! `forward` gives what it multiplies with beside what comes out, which is what `pull_back` needs.
 //! `reference` has the form for several images, which these are held against.
 
+use loupe_kernels::sigmoid;
+
 use crate::error::MadffError;
 use crate::gradient::{Parameter, Share};
-use crate::layers::{Linear, relu, sigmoid};
+use crate::layers::{Linear, relu};
 use crate::weights::Weights;
 
 /// Taps of the spatial gate's convolution; the middle one alone meets a token of a single image.
@@ -151,7 +153,7 @@ impl SpatialGate {
         let [of_mean, of_max] = self.weights();
         let bias = self.bias.first().copied().unwrap_or_default();
         let gate = |row: &[f32]| {
-            let (mean, _, max) = pooled(row);
+            let (mean, max) = pooled(row);
             sigmoid(of_mean * mean + of_max * max + bias)
         };
         rows.chunks_exact(width.max(1)).map(gate).collect()
@@ -174,10 +176,11 @@ impl SpatialGate {
         for ((row, of_row), given) in
             rows.chunks_exact(width).zip(of_rows.chunks_exact_mut(width)).zip(&given)
         {
-            let (mean, peak, max) = pooled(row);
+            let (mean, max) = pooled(row);
             let level = given * of_mean / width as f32;
             of_row.iter_mut().for_each(|x| *x += level);
-            if let Some(x) = of_row.get_mut(peak) {
+            let peak = row.iter().position(|x| *x == max);
+            if let Some(x) = peak.and_then(|peak| of_row.get_mut(peak)) {
                 *x += given * of_max;
             }
             let mut line = [0.0; 2 * KERNEL];
@@ -241,12 +244,18 @@ impl FrequencyGate {
     }
 }
 
-/// Mean, where the maximum is first, and the maximum.
-fn pooled(row: &[f32]) -> (f32, usize, f32) {
-    let mean = row.iter().map(|x| f64::from(*x)).sum::<f64>() / row.len() as f64;
-    let first = (row.len(), f32::NEG_INFINITY);
-    let higher =
-        |best: (usize, f32), x: (usize, &f32)| if *x.1 > best.1 { (x.0, *x.1) } else { best };
-    let (peak, max) = row.iter().enumerate().fold(first, higher);
-    (mean as f32, peak, max)
+/// Mean and maximum. Sums of every eighth number run side by side.
+fn pooled(row: &[f32]) -> (f32, f32) {
+    const LANES: usize = 8;
+    let (mut sums, mut highest) = ([0.0_f64; LANES], [f32::NEG_INFINITY; LANES]);
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    let rest = std::iter::once(rest);
+    for chunk in chunks.iter().map(<[f32; LANES]>::as_slice).chain(rest) {
+        for ((sum, high), x) in sums.iter_mut().zip(&mut highest).zip(chunk) {
+            *sum += f64::from(*x);
+            *high = if *x > *high { *x } else { *high };
+        }
+    }
+    let mean = sums.iter().sum::<f64>() / row.len() as f64;
+    (mean as f32, highest.into_iter().fold(f32::NEG_INFINITY, f32::max))
 }

@@ -166,7 +166,3 @@ pub fn leaky_slope(made: f32) -> f32 {
 pub fn relu(values: &mut [f32]) {
     values.iter_mut().for_each(|x| *x = x.max(0.0));
 }
-
-pub fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
-}

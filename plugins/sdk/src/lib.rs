@@ -32,11 +32,16 @@
 //! # fn main() { loupe_plugin::testing::fusion::<Mean>("").check() }
 //! ```
 //!
+//! A fusion that learns between an encoder's taps is an `Adapter`; `dense` has the products that one is
+//! made of, and `testing::training` holds its way back against finite differences.
+//!
 //! Nothing here names the engine: `abi` is the boundary in plain C, `glue` its shims, the rest what
 //! they serve.
 
 pub mod abi;
+mod adapter;
 mod buf;
+pub mod dense;
 mod error;
 #[doc(hidden)]
 pub mod export;
@@ -57,6 +62,8 @@ mod values;
 
 /// All that a plugin's file imports.
 pub mod prelude {
+    pub use crate::adapter::{Adapter, Flow, Parameters, Stand, Stream};
+    pub use crate::dense;
     pub use crate::error::{Error, Result};
     pub use crate::export;
     pub use crate::grid::patch_grid;

@@ -131,6 +131,12 @@ impl<'a> StateReader<'a> {
         Tensor::new(entry.shape.clone(), values.iter().map(|value| f32::from_le_bytes(*value)))
     }
 
+    /// Where an array's bytes begin in the state's.
+    pub(crate) fn offset(&self, state: &State, name: &str) -> Option<usize> {
+        let begin = self.arrays.get(name)?.data_offsets[0];
+        (state.bytes().len() - self.data.len()).checked_add(begin)
+    }
+
     /// Errors: a key that is not there, or is of another type.
     pub fn meta<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
         let text = self.meta.get(key).ok_or_else(|| self.lacks("key", key))?;

@@ -79,3 +79,7 @@ fn the_encoder_gives_the_numbers_of_its_comments() {
         assert_eq!(patch, want);
     }
 }
+
+/// The example in Rust that is trained, with its own tests.
+#[path = "../../examples/rust-gate/src/lib.rs"]
+mod gate;

@@ -2,9 +2,10 @@
 //! over the test set.
 
 use loupe_engine::map;
-use loupe_engine::pipeline::model::{Label, MapTo};
-use loupe_engine::plugin::{Sentence, Steps};
+use loupe_engine::pipeline::model::MapTo;
+use loupe_engine::plugin::Sentence;
 
+use super::tokens::stepped;
 use super::*;
 
 /// METRICS: maps in f32, largest difference over the root mean square.
@@ -23,7 +24,7 @@ struct AtTap {
 }
 
 /// Everything that judges, with adapters that were recorded as `adapters`.
-struct Judge<'m> {
+pub struct Judge<'m> {
     model: &'m Model,
     fusion: Arc<Instance>,
     words: Arc<Instance>,
@@ -31,11 +32,8 @@ struct Judge<'m> {
 }
 
 impl<'m> Judge<'m> {
-    fn new(model: &'m Model, adapters: &str, head: &'static str) -> Judge<'m> {
-        let file = format!("{adapters}safetensors");
-        let state = model.world.write(&file, model.recorded.file(adapters, ""));
-        let config = json!({"at": TAPS, "state": state, "heads": ["seg", "det"]});
-        let fusion = create(&model.loader, Kind::Fusion, "madff", &config, &[state]);
+    pub fn new(model: &'m Model, adapters: &str, head: &'static str) -> Judge<'m> {
+        let fusion = model.fusion("madff", adapters);
         let config =
             json!({"model": "average", "renormalize": true, "scale": 100.0, "emit": "margin"});
         let blank = create(&model.loader, Kind::Scorer, "language", &config, &[]);
@@ -59,49 +57,47 @@ impl<'m> Judge<'m> {
 
     /// The head's tokens of an image, by tap.
     fn tokens(&self, image: &Tensor) -> Vec<AtTap> {
-        let encoder = &self.model.encoder;
-        let images = [(port(encoder, "image"), Value::Tensor(image.clone()))];
-        let steps = Steps { taps: &TAPS, train: false, wanted: &[] };
-        let (mut session, mut stream) = encoder.taps_open(steps, &images).unwrap();
-        let output = |name: &str| {
-            let mut ports = self.fusion.info().ports.iter();
-            ports.find(|port| port.output && port.name == name).unwrap().index
+        let [tokens, prefix] = ["tokens", "prefix"].map(|end| format!("{}_{end}", self.head));
+        let (found, _) = stepped(self.model, &self.fusion, image, &[&tokens, &prefix]);
+        let at_tap = |found: Vec<Tensor>| {
+            let [tokens, prefix] = <[Tensor; 2]>::try_from(found).unwrap();
+            AtTap { tokens, prefix }
         };
-        let [patches, prefix] =
-            ["tokens", "prefix"].map(|end| output(&format!("{}_{end}", self.head)));
-        let flows = output("stream");
-        let mut found = Vec::new();
-        for (idx, tap) in TAPS.into_iter().enumerate() {
-            if idx > 0 {
-                stream = session.resume(stream).unwrap();
-            }
-            let label = Label { size: Some(SIZE as u32), tap: Some(tap) };
-            let inputs = [
-                (port(&self.fusion, "image"), Value::Tensor(image.clone())),
-                (port(&self.fusion, "stream"), Value::Tensors(vec![(label, stream.clone())])),
-            ];
-            let mut made = self.fusion.run(&inputs, &[patches, prefix, flows]).unwrap();
-            let mut take = |port: u32| made.take(port).unwrap().tensors()[0].1.clone();
-            stream = take(flows);
-            found.push(AtTap { tokens: take(patches), prefix: take(prefix) });
-        }
-        found
+        found.into_iter().map(at_tap).collect()
+    }
+
+    /// The memory banks of the recorded normal images.
+    fn recorded_banks(&self) -> Vec<Arc<Instance>> {
+        let image = |index| self.model.recorded.image("aug_normal", index);
+        self.banks((0..N_BANK).map(image))
     }
 
     /// A memory bank for each tap.
-    fn banks(&self) -> Vec<Arc<Instance>> {
+    pub fn banks(&self, normal: impl Iterator<Item = Tensor>) -> Vec<Arc<Instance>> {
         let config = json!({"distance": "cosine", "k": 1});
         let blank = create(&self.model.loader, Kind::Scorer, "nearest", &config, &[]);
         let mut fits: Vec<_> = TAPS.iter().map(|_| blank.fit().unwrap()).collect();
         let rows = port(&blank, "rows");
-        for index in 0..N_BANK {
-            let found = self.tokens(&self.model.recorded.image("aug_normal", index));
+        for image in normal {
+            let found = self.tokens(&image);
             for (fit, at) in fits.iter_mut().zip(found) {
                 let push = [(rows, Value::Tensor(at.tokens)), (rows, Value::Tensor(at.prefix))];
                 fit.push(&push).unwrap();
             }
         }
         fits.into_iter().map(|fit| Arc::new(blank.load(&fit.close().unwrap()).unwrap())).collect()
+    }
+
+    /// Distances of an image's tokens to the banks, stretched over it and summed over the taps.
+    pub fn few_map(&self, banks: &[Arc<Instance>], image: &Tensor) -> Vec<f32> {
+        let found = self.tokens(image);
+        summed(found.iter().zip(banks).map(|(at, bank)| stretched(&scored(bank, &at.tokens), None)))
+    }
+
+    /// The same of the probabilities that words give them.
+    fn zero_map(&self, image: &Tensor) -> Vec<f32> {
+        let scores = |at: AtTap| stretched(&scored(&self.words, &at.tokens), Some("sigmoid"));
+        summed(self.tokens(image).into_iter().map(scores))
     }
 }
 
@@ -113,9 +109,13 @@ fn scored(scorer: &Instance, tokens: &Tensor) -> Tensor {
 }
 
 fn stretched(scores: &Tensor, then: Option<&str>) -> Vec<f32> {
+    resized(scores, SIZE, then)
+}
+
+pub fn resized(scores: &Tensor, size: usize, then: Option<&str>) -> Vec<f32> {
     let config = MapTo {
         mode: "bilinear-align-corners".to_owned(),
-        size: SIZE as u32,
+        size: size as u32,
         then: then.map(str::to_owned),
         sigma_px: 0.0,
     };
@@ -123,8 +123,13 @@ fn stretched(scores: &Tensor, then: Option<&str>) -> Vec<f32> {
     map::resize(&config, scores, &serial).unwrap().data().to_vec()
 }
 
-fn add(sum: &mut [f32], map: &[f32]) {
-    sum.iter_mut().zip(map).for_each(|(sum, x)| *sum += x);
+/// The sum of maps, in f64 as the fusion `sum` has it.
+fn summed(maps: impl Iterator<Item = Vec<f32>>) -> Vec<f32> {
+    let mut sums = vec![0.0; SIZE * SIZE];
+    for map in maps {
+        sums.iter_mut().zip(map).for_each(|(sum, x)| *sum += f64::from(x));
+    }
+    sums.into_iter().map(|sum| sum as f32).collect()
 }
 
 /// All values scaled to 0..=1 by their range.
@@ -171,17 +176,12 @@ fn assert_near(name: &str, got: &[f32], want: &[f32], tolerance: f64) {
 
 /// Maps of the test set from both branches, image after image, and the final ones.
 fn maps(judge: &Judge<'_>) -> [Vec<f32>; 3] {
-    let banks = judge.banks();
+    let banks = judge.recorded_banks();
     let (mut zero, mut few) = (Vec::new(), Vec::new());
     for index in 0..N_TESTS {
-        let mut sums = [vec![0.0; SIZE * SIZE], vec![0.0; SIZE * SIZE]];
-        let found = judge.tokens(&judge.model.recorded.image("test_images", index));
-        for (at, bank) in found.iter().zip(&banks) {
-            add(&mut sums[0], &stretched(&scored(&judge.words, &at.tokens), Some("sigmoid")));
-            add(&mut sums[1], &stretched(&scored(bank, &at.tokens), None));
-        }
-        zero.extend_from_slice(&sums[0]);
-        few.extend_from_slice(&sums[1]);
+        let image = judge.model.recorded.image("test_images", index);
+        zero.extend(judge.zero_map(&image));
+        few.extend(judge.few_map(&banks, &image));
     }
     let both = half_and_half(&zero, &few);
     [zero, few, both]
@@ -212,7 +212,7 @@ fn assert_maps(adapters: &str, record: &str) {
 /// Scores of data without masks: means of probabilities and of distances, of the other head.
 fn assert_scores(model: &Model, adapters: &str, figures: &Json, labels: &[bool]) {
     let judge = Judge::new(model, adapters, "det");
-    let banks = judge.banks();
+    let banks = judge.recorded_banks();
     let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;
     let (mut zero, mut few) = (Vec::new(), Vec::new());
     for index in 0..N_TESTS {

@@ -20,123 +20,83 @@ struct Config {
 }
 
 struct Gate {
-    config: Config,
-    trained: Option<State>,
+    width: usize,
+    stand: Stand,
 }
 
-/// Shape of the stream, its numbers, the tap's gate and projection, and what flows on.
+/// The stream, the gates after their sigmoid, what flows on, and the projection.
 struct Tape {
-    names: [String; 2],
-    shape: [usize; 3],
     x: Vec<f32>,
     gate: Vec<f32>,
-    project: Vec<f32>,
     y: Vec<f32>,
+    project: Vec<f32>,
 }
 
-impl Tape {
-    /// Numbers of `rows [n, columns]`, row after row, with their places.
-    fn pairs(columns: usize, n: usize) -> impl Iterator<Item = (usize, usize)> {
-        (0..n).flat_map(move |row| (0..columns).map(move |column| (row, column)))
-    }
-}
-
-impl Fusion for Gate {
+impl Adapter for Gate {
     type Config = Config;
+    type Tape = Tape;
     const REVISION: u32 = 1;
 
     fn new(config: Config, host: &Host) -> Result<Self> {
-        let bytes = config.state.as_deref().map(|file| host.open(file)).transpose()?;
-        let trained = bytes.map(|bytes| State::new("gate", 1, bytes.to_vec()));
-        Ok(Gate { config, trained })
+        let stand = Stand::new(&config.at, config.n_prefix, config.state.as_deref(), host)?;
+        Ok(Gate { width: config.width, stand })
     }
 
     fn check(config: &Config, _host: &Host) -> Result<Facts> {
         Ok(Facts::new().dim("d", config.width))
     }
 
-    fn ports() -> Vec<Port> {
-        vec![
-            Port::input("stream").tensors("b t c").verb(Verb::Tap),
-            Port::output("seg_tokens").tensor("b gh gw d").optional(),
-            Port::output("stream").tensor("b t c").verb(Verb::Tap),
-        ]
+    fn stand(&self) -> &Stand {
+        &self.stand
     }
 
-    fn fuse_ports(&self, inputs: &Inputs, wanted: &Wanted) -> Result<Outputs> {
-        let fresh = || self.parameters(inputs);
-        let parameters = self.trained.clone().map_or_else(fresh, Ok)?;
-        Ok(self.forward(&parameters, inputs, wanted)?.0)
-    }
-}
-
-impl Train for Gate {
-    type Tape = Tape;
-
-    fn parameters(&self, inputs: &Inputs) -> Result<State> {
-        let [_, _, c] = inputs.tensors("stream")?[0].dims_n("stream")?;
-        let small: Vec<f32> = (0..self.config.width * c).map(|i| (i as f32).sin() / 4.0).collect();
-        let mut made = StateWriter::new("gate", 1);
-        for tap in &self.config.at {
-            made = made.f32s(&format!("seg_gate.{tap}"), [c], &vec![0.0; c])?;
-            made = made.f32s(&format!("seg_project.{tap}"), [self.config.width, c], &small)?;
-        }
-        made.finish()
+    fn initial(&self, _tap: u32, c: usize) -> Result<Parameters> {
+        let small = (0..self.width * c).map(|i| (i as f32).sin() / 4.0);
+        Parameters::new().with("gate", [c], vec![0.0; c])?.with("project", [self.width, c], small)
     }
 
-    fn forward(&self, parameters: &State, inputs: &Inputs, _: &Wanted) -> Result<(Outputs, Tape)> {
-        let stream = &inputs.tensors("stream")?[0];
-        let shape @ [b, t, c] = stream.dims_n("stream")?;
-        let tap = stream.label().tap.unwrap_or_default();
-        let names = [format!("seg_gate.{tap}"), format!("seg_project.{tap}")];
-        let state = StateReader::new(parameters, "gate", 1)?;
-        let [gate, project] = [state.tensor(&names[0])?, state.tensor(&names[1])?];
-        let gate: Vec<f32> = gate.f32s()?.iter().map(|g| 1.0 / (1.0 + (-g).exp())).collect();
-        let (x, project, d) = (stream.f32s()?.to_vec(), project.into_f32s()?, self.config.width);
-        if gate.len() != c || project.len() != d * c {
-            return Err(Error::shape("parameters", format!("{c} channels"), gate.len()));
-        }
-        let y: Vec<f32> = x.iter().enumerate().map(|(i, x)| x * gate[i % c]).collect();
-        let mut tokens = Vec::new();
-        for (row, token) in y.chunks_exact(c).enumerate() {
-            if row % t >= self.config.n_prefix {
-                let dot = |p: &[f32]| p.iter().zip(token).map(|(p, y)| p * y).sum::<f32>();
-                tokens.extend(project.chunks_exact(c).map(dot));
-            }
-        }
-        let side = (t - self.config.n_prefix).isqrt();
-        let outputs = Outputs::one("seg_tokens", Tensor::new([b, side, side, d], tokens)?)
-            .put("stream", Tensor::new(shape, y.clone())?);
-        Ok((outputs, Tape { names, shape, x, gate, project, y }))
+    fn step(&self, parameters: &Parameters, stream: &Stream) -> Result<(Flow, Tape)> {
+        let (c, x) = (stream.channels, stream.rows.to_vec());
+        let sigmoid = |g: &f32| 1.0 / (1.0 + (-g).exp());
+        let gate: Vec<f32> = parameters.get("gate", [c])?.iter().map(sigmoid).collect();
+        let project = parameters.get("project", [self.width, c])?.to_vec();
+        let y = dense::scale_rows(&x, &gate)?;
+        let flow = Flow { tokens: dense::matmul_t(&y, &project, c)?, stream: y.clone() };
+        Ok((flow, Tape { x, gate, y, project }))
     }
 
-    fn backward(&self, tape: Tape, cotangents: &Inputs) -> Result<(Outputs, State)> {
-        let Tape { names, shape: [b, t, c], x, gate, project, y } = tape;
-        let (d, n_prefix) = (self.config.width, self.config.n_prefix);
-        let mut of_y = vec![0.0; x.len()];
-        if cotangents.has("stream") {
-            of_y.copy_from_slice(cotangents.tensor("stream")?.f32s()?);
-        }
-        let (mut of_gate, mut of_project) = (vec![0.0; c], vec![0.0; d * c]);
-        if let Some(tokens) = cotangents.tensor_opt("seg_tokens")? {
-            let patches = (0..b * t).filter(|row| row % t >= n_prefix);
-            for (row, of_token) in patches.zip(tokens.f32s()?.chunks_exact(d)) {
-                for (i, channel) in Tape::pairs(c, d) {
-                    of_y[row * c + channel] += of_token[i] * project[i * c + channel];
-                    of_project[i * c + channel] += of_token[i] * y[row * c + channel];
-                }
-            }
-        }
-        for (row, channel) in Tape::pairs(c, b * t) {
-            let (at, g) = (row * c + channel, gate[channel]);
-            of_gate[channel] += of_y[at] * x[at] * g * (1.0 - g);
-            of_y[at] *= g;
-        }
-        let gradients = StateWriter::new("gate", 1)
-            .f32s(&names[0], [c], &of_gate)?
-            .f32s(&names[1], [d, c], &of_project)?;
-        Ok((Outputs::one("stream", Tensor::new([b, t, c], of_y)?), gradients.finish()?))
+    fn step_back(&self, tape: Tape, of: Flow) -> Result<(Vec<f32>, Parameters)> {
+        let Tape { x, gate, y, project } = tape;
+        let (c, d, mut of_y) = (gate.len(), self.width, of.stream);
+        dense::add(&mut of_y, &dense::matmul(&of.tokens, &project, d)?)?;
+        let of_project = dense::t_matmul(&of.tokens, &y, y.len() / c)?;
+        let of_x = dense::scale_rows(&of_y, &gate)?;
+        // The slope of a sigmoid g is g (1 - g), and `of_x` has the first factor already.
+        let sums = dense::sum_rows(&dense::scale_rows(&of_x, &x)?, c)?;
+        let of_gate = sums.iter().zip(&gate).map(|(sum, g)| sum * (1.0 - g));
+        let gradients = Parameters::new().with("gate", [c], of_gate)?;
+        Ok((of_x, gradients.with("project", [d, c], of_project)?))
     }
 }
 
 export!(fusion "gate" = Gate);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loupe_plugin::testing;
+
+    const CONFIG: &str = "at = [2, 4]\nwidth = 5\nn_prefix = 1";
+
+    #[test]
+    fn conforms() {
+        let stream = Tensor::new([2, 10, 7], (0..140).map(|i| (i as f32).cos())).unwrap();
+        let stream = stream.with_label(Label::tap(2));
+        testing::fusion::<Gate>(CONFIG).inputs("stream", vec![stream]).check();
+    }
+
+    #[test]
+    fn gradients_are_slopes() {
+        testing::training::<Gate>(CONFIG, 7);
+    }
+}

@@ -309,6 +309,14 @@ fn large_images_are_cut_into_tiles_that_change_no_bit_of_a_neighbour() {
 }
 
 #[test]
+fn the_components_go_back_as_finite_differences() {
+    let drawn = "at = [6, 12]\nseed = 1\nbottleneck = 5\nn_prefix = 1";
+    testing::training::<Madff>(&format!("{drawn}\nreduction = 2"), 12);
+    testing::training::<Mvfa>(&format!("{drawn}\nmix = [0.5, 0.3, -0.4]"), 7);
+    testing::training::<Projector>(drawn, 7);
+}
+
+#[test]
 fn the_components_conform() {
     let at = |subject: Subject| {
         let image = Tensor::new([2, 3, 20, 20], vec![0.5; 2 * 3 * 400]).unwrap();

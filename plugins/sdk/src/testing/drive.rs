@@ -83,6 +83,16 @@ impl Drop for Live {
     }
 }
 
+/// A state as a call takes it, which must not outlive it.
+pub(crate) fn lend(state: &State) -> LoupeState {
+    LoupeState {
+        schema: raw::text(&state.schema),
+        revision: state.revision,
+        reserved: 0,
+        bytes: abi::LoupeBytes { data: state.bytes().as_ptr(), len: state.bytes().len() },
+    }
+}
+
 pub(crate) fn absent(what: &str) -> Answer {
     Answer { status: abi::LOUPE_ERROR, message: format!("the component has no {what}") }
 }

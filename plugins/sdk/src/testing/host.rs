@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use crate::abi::{self, LoupeBytes, LoupeError, LoupeHost, LoupeStr};
 use crate::glue::raw;
+use crate::testing::samples;
 
 /// Services and what they hold. Boxes, because instances point to both.
 pub(crate) struct TestHost {
@@ -98,13 +99,9 @@ unsafe extern "C" fn random(ctx: *mut c_void, out: *mut u64, n: usize) {
         return;
     };
     for i in 0..n {
-        // SplitMix64 (Steele, Lea and Flood, 2014).
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = *state;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         // SAFETY: `out` has room for n numbers.
-        unsafe { out.add(i).write(bits ^ (bits >> 31)) };
+        unsafe { out.add(i).write(samples::mixed(*state)) };
+        *state = state.wrapping_add(1);
     }
 }
 

@@ -4,8 +4,7 @@ use std::ffi::c_void;
 
 use serde_json::Value;
 
-use crate::abi::{self, LoupeFit, LoupeState, LoupeTaps};
-use crate::glue::raw;
+use crate::abi::{self, LoupeFit, LoupeTaps};
 use crate::port::Verb;
 use crate::testing::checks::{run, told};
 use crate::testing::drive::{self, Answer, Given, Live, Made, absent, answered, with_call};
@@ -33,12 +32,7 @@ pub(crate) fn fit(table: &LoupeFit, live: &Live, inputs: &[(u32, Given)]) -> Res
 
 pub(crate) fn load(table: &LoupeFit, live: &Live, state: &State) -> Result<Live, Answer> {
     let load = table.load.ok_or_else(|| absent("load"))?;
-    let raw_state = LoupeState {
-        schema: raw::text(&state.schema),
-        revision: state.revision,
-        reserved: 0,
-        bytes: abi::LoupeBytes { data: state.bytes().as_ptr(), len: state.bytes().len() },
-    };
+    let raw_state = drive::lend(state);
     let mut loaded = place();
     // SAFETY: all arguments live through the call.
     answered(|error| unsafe { load(live.raw, &raw_state, &mut loaded, error) })?;

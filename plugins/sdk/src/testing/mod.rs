@@ -15,6 +15,7 @@ mod foreign;
 mod host;
 mod learned;
 mod samples;
+mod training;
 
 use std::collections::BTreeMap;
 use std::ptr;
@@ -32,6 +33,7 @@ use drive::{Answer, Given, Live, Made};
 pub use foreign::foreign;
 use host::TestHost;
 pub use host::host;
+pub use training::training;
 
 pub fn encoder<T: Encoder + Exported>(config: &str) -> Subject {
     Subject::new::<EncoderKind, T>(config)

@@ -63,11 +63,30 @@ fn sizes(shape: &str, dims: &Dims) -> Shape {
 
 /// Values in 0..1 of a fixed sequence.
 fn tensor(shape: Shape, nth: usize) -> Tensor {
-    let unit = |i: usize| {
+    filled(shape, |i| {
         let bits = ((i + 7919 * nth + 1) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (bits >> 40) as f32 / (1_u32 << 24) as f32
-    };
-    let values: Vec<f32> = (0..shape.len()).map(unit).collect();
+    })
+}
+
+/// Values in -1..1 that have nothing to do with one another.
+pub(crate) fn noise(shape: impl Into<Shape>, nth: usize) -> Tensor {
+    filled(shape.into(), |i| {
+        let bits = mixed(((nth as u64) << 32) + i as u64);
+        (bits >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
+    })
+}
+
+/// Number `index` of SplitMix64 (Steele, Lea and Flood, 2014).
+pub(crate) fn mixed(index: u64) -> u64 {
+    let mut bits = index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+fn filled(shape: Shape, value: impl FnMut(usize) -> f32) -> Tensor {
+    let values: Vec<f32> = (0..shape.len()).map(value).collect();
     match Tensor::new(shape, values) {
         Ok(tensor) => tensor,
         Err(error) => panic!("a sample does not fit its own shape: {error}"),
