@@ -3,8 +3,8 @@
 mod epochs;
 mod gradients;
 mod kill;
-mod quirks;
 mod panels;
+mod quirks;
 mod settings;
 
 use std::process::Command;
