@@ -196,10 +196,10 @@ impl<'s, E: Plain> Scratch<'s, E> {
             *total = 1.0 / *total;
         }
         for channel in (0..width).step_by(LANES) {
-            for column in 0..T::NR {
+            for (column, total) in totals[..T::NR].iter().enumerate() {
                 let to = &mut self.turned[column * width + channel..][..LANES];
                 for (lane, to) in to.iter_mut().enumerate() {
-                    *to = self.sums[(channel + lane) * T::NR + column] * totals[column];
+                    *to = self.sums[(channel + lane) * T::NR + column] * total;
                 }
             }
         }

@@ -9,6 +9,7 @@ mod attention;
 mod avx;
 mod block;
 mod buffer;
+mod ceiling;
 mod isa;
 mod portable;
 mod product;

@@ -279,7 +279,7 @@ fn outlier_channels_do_not_spoil_the_others() {
     let shape = shape(64, 2, 128);
     let parts = [Parameters::new(shape, 13)];
     let mut x = noise(20 * shape.width, 15);
-    x.chunks_exact_mut(shape.width).for_each(|row| row[5] = 1e3 + row[5]);
+    x.chunks_exact_mut(shape.width).for_each(|row| row[5] += 1e3);
     let wide: Vec<f64> = x.iter().map(|value| f64::from(*value)).collect();
     let want = block(&wide, &parts[0], 0).0;
     let small = |values: &[f64]| -> Vec<f64> {

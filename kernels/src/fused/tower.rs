@@ -71,6 +71,10 @@ pub trait Blocks: Send + Sync {
         team: Team,
     ) -> Result<(), KernelError>;
 
+    /// FLOP a second that this machine's inner loop of products reaches now, on all threads, with
+    /// nothing to fetch: what `run` can be held against.
+    fn ceiling(&self, team: Team) -> f64;
+
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -195,6 +199,11 @@ impl<T: Tile> Blocks for Tower<T> {
         }
         self.free.lock().unwrap_or_else(PoisonError::into_inner).push(space);
         Ok(())
+    }
+
+    fn ceiling(&self, team: Team) -> f64 {
+        // SAFETY: `blocks` made this tower for instructions that the machine has.
+        unsafe { super::ceiling::rate::<T>(team) }
     }
 
     fn len(&self) -> usize {
