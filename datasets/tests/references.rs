@@ -169,7 +169,8 @@ fn check_counts_and_fingerprints() {
         ] {
             let path = root.join(file);
             fs::create_dir_all(path.parent().expect("parent")).expect("folders");
-            fs::write(path, file).expect("file");
+            fs::write(path, [b"\x89PNG\r\n\x1a\n".as_slice(), file.as_bytes()].concat())
+                .expect("file");
         }
         root
     };

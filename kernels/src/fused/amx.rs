@@ -17,6 +17,7 @@ impl Tile for Amx {
     type Elem = u16;
     const MR: usize = 32;
     const NR: usize = 32;
+    const PARTS: usize = 2;
     const KU: usize = 32;
     const K_BLOCK: usize = 256;
     const EXP_TERMS: usize = 4;

@@ -130,10 +130,15 @@ impl<T: Tile, S: Sink> Share<'_, T, S> {
         let Packed { panels, bias, k_len } = self.weights;
         let (column, k_len) = (panel * T::NR, *k_len);
         let bias = &bias[column..column + T::NR];
+        // Weights come from memory: while this panel multiplies, the next one's slab comes nearer.
+        let next = if panel + 1 < self.panels.end { column + T::NR } else { column };
+        let n_calls = rows.len() * k.len().div_ceil(T::K_BLOCK);
+        let mut ahead = Ahead::new::<T>(panels, next, &k, k_len, n_calls);
         for from in k.clone().step_by(T::K_BLOCK) {
             let n = T::K_BLOCK.min(k.end - from);
             let b = Panel { at: panels[T::b_at(column, from, k_len)..].as_ptr(), k_len };
             for (row, sums) in rows.clone().zip(sums.chunks_exact_mut(T::MR * T::NR)) {
+                ahead.step();
                 let first = row * T::MR;
                 let a = Panel { at: self.a[T::a_at(first, from, k_len)..].as_ptr(), k_len };
                 // SAFETY: `product`'s caller vouches for instructions and whole panels; `sums` is ours.
@@ -148,4 +153,56 @@ impl<T: Tile, S: Sink> Share<'_, T, S> {
             }
         }
     }
+}
+
+/// Bytes that are asked for before somebody needs them, a share at each step.
+struct Ahead {
+    /// Runs that lie apart: the slabs of a panel's parts.
+    runs: [*const u8; 2],
+    run_bytes: usize,
+    done: usize,
+    step_bytes: usize,
+}
+
+const LINE: usize = 64;
+
+impl Ahead {
+    #[inline(always)]
+    fn new<T: Tile>(
+        panels: &[T::Elem],
+        column: usize,
+        k: &Range<usize>,
+        k_len: usize,
+        n_steps: usize,
+    ) -> Self {
+        let part = T::NR / T::PARTS;
+        let at = |column| panels[T::b_at(column, k.start, k_len)..].as_ptr().cast::<u8>();
+        let run_bytes = k.len() * part * size_of::<T::Elem>();
+        let step_bytes = (run_bytes * T::PARTS / n_steps.max(1)).next_multiple_of(LINE);
+        let runs = [at(column), at(column + T::NR - part)];
+        Ahead { runs, run_bytes, done: 0, step_bytes }
+    }
+
+    #[inline(always)]
+    fn step(&mut self) {
+        for byte in (self.done..self.done + self.step_bytes).step_by(LINE) {
+            let (run, byte) = (byte / self.run_bytes, byte % self.run_bytes);
+            if let Some(run) = self.runs.get(run) {
+                prefetch(run.wrapping_add(byte));
+            }
+        }
+        self.done += self.step_bytes;
+    }
+}
+
+/// Brings a line into the second cache; of an address that is none, nothing.
+#[inline(always)]
+fn prefetch(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has the instruction, and it reads nothing that a program sees.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }

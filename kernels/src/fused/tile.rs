@@ -14,6 +14,8 @@ pub(super) trait Tile: Copy + Send + Sync + 'static {
     type Elem: Plain;
     const MR: usize;
     const NR: usize;
+    /// Parts of a right panel: the columns of each stand together along all of k.
+    const PARTS: usize = 1;
     /// Operands are padded to whole multiples of it along k.
     const KU: usize;
     /// Values along k whose part of a right panel stays in the nearest cache.

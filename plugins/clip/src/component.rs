@@ -1,17 +1,15 @@
 //! The components `clip` and `gem`: ports, facts, and the way from the boundary to the model.
 
-use std::sync::Arc;
-
-use loupe_kernels::{Isa, Precision};
 use loupe_plugin::prelude::*;
 use serde_json::json;
 
 use crate::config::{Activation, ModelConfig};
 use crate::error::ClipError;
-use crate::keys::{ActivationKey, BackendKey, ClipConfig, GemConfig, PositionKey, PrecisionKey};
+use crate::form::Form;
+use crate::keys::{ActivationKey, ClipConfig, GemConfig, PositionKey};
 use crate::model::{Clip, Request};
 use crate::vision::{Gem, N_PREFIX};
-use crate::weights::{Random, Weights, WeightsFile};
+use crate::weights::{Random, WeightsFile};
 use crate::{model, ops, starter};
 
 /// The component `clip`.
@@ -227,46 +225,6 @@ fn describe(model: &str, host: &Host) -> Result<ModelConfig> {
     let text = std::str::from_utf8(host.open(model)?)
         .map_err(|_| Error::config(format!("model description `{model}` is not UTF-8")))?;
     Ok(ModelConfig::from_json(&path.to_string_lossy(), text)?)
-}
-
-/// What the towers' blocks are computed with.
-#[derive(Clone, Copy)]
-enum Form {
-    Candle,
-    Packed(Isa, Precision),
-}
-
-impl Form {
-    /// Errors: `Config` for a precision that the backend has not, and for an unknown `LOUPE_CPU`.
-    fn new(backend: BackendKey, precision: PrecisionKey) -> Result<Self> {
-        match (backend, precision) {
-            (BackendKey::Candle, PrecisionKey::F32) => Ok(Form::Candle),
-            (BackendKey::Candle, PrecisionKey::Bf16) => Err(Error::config(
-                "`backend = \"candle\"` computes in f32 alone; leave out `precision`, or the backend",
-            )),
-            (BackendKey::Fused, precision) => {
-                let precision = match precision {
-                    PrecisionKey::F32 => Precision::F32,
-                    PrecisionKey::Bf16 => Precision::Bf16,
-                };
-                Ok(Form::Packed(Isa::best().map_err(ClipError::from)?, precision))
-            }
-        }
-    }
-
-    fn clip(
-        self,
-        config: ModelConfig,
-        weights: impl Weights + Send + Sync + 'static,
-    ) -> crate::error::Result<Clip> {
-        match self {
-            Form::Candle => Clip::new(config, &weights),
-            Form::Packed(isa, precision) => {
-                let weights: Arc<dyn Weights + Send + Sync> = Arc::new(weights);
-                Clip::packed(config, &weights, isa, precision)
-            }
-        }
-    }
 }
 
 fn load(

@@ -8,6 +8,7 @@ mod clean;
 mod component;
 pub mod config;
 pub mod error;
+mod form;
 mod keys;
 pub mod model;
 pub mod ops;

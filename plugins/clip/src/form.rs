@@ -1,0 +1,53 @@
+//! From the keys `backend` and `precision` to a model.
+
+use std::sync::Arc;
+
+use loupe_kernels::{Isa, Precision};
+use loupe_plugin::prelude::*;
+
+use crate::config::ModelConfig;
+use crate::error::ClipError;
+use crate::keys::{BackendKey, PrecisionKey};
+use crate::model::Clip;
+use crate::weights::Weights;
+
+/// What the towers' blocks are computed with.
+#[derive(Clone, Copy)]
+pub enum Form {
+    Candle,
+    Packed(Isa, Precision),
+}
+
+impl Form {
+    /// Errors: `Config` for a precision that the backend has not, and for an unknown `LOUPE_CPU`.
+    pub fn new(backend: BackendKey, precision: PrecisionKey) -> Result<Self> {
+        match (backend, precision) {
+            (BackendKey::Candle, PrecisionKey::F32) => Ok(Form::Candle),
+            (BackendKey::Candle, PrecisionKey::Bf16) => Err(Error::config(
+                "`backend = \"candle\"` computes in f32 alone; leave out `precision`, or the backend",
+            )),
+            (BackendKey::Fused, precision) => {
+                let precision = match precision {
+                    PrecisionKey::F32 => Precision::F32,
+                    PrecisionKey::Bf16 => Precision::Bf16,
+                };
+                Ok(Form::Packed(Isa::best().map_err(ClipError::from)?, precision))
+            }
+        }
+    }
+
+    /// A model in this form.
+    pub fn clip(
+        self,
+        config: ModelConfig,
+        weights: impl Weights + Send + Sync + 'static,
+    ) -> crate::error::Result<Clip> {
+        match self {
+            Form::Candle => Clip::new(config, &weights),
+            Form::Packed(isa, precision) => {
+                let weights: Arc<dyn Weights + Send + Sync> = Arc::new(weights);
+                Clip::packed(config, &weights, isa, precision)
+            }
+        }
+    }
+}
