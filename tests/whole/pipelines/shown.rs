@@ -51,10 +51,12 @@ fn every_key_with_its_origin() {
         run.seed = 0 # default
         run.threads = 0 # default
         stages.clip.activation = "auto" # default
+        stages.clip.backend = "fused" # default
         stages.clip.encoder = "clip" # WORLD/p.toml:4
         stages.clip.image = "image" # WORLD/p.toml:4
         stages.clip.model = "WORLD/tiny.json" # WORLD/p.toml:4
         stages.clip.position = "antialias-bicubic" # default
+        stages.clip.precision = "f32" # default
         stages.clip.seed = 0 # default
         stages.clip.weights = "random" # WORLD/p.toml:4
         stages.far.distance = "half-cosine" # default
@@ -155,8 +157,8 @@ fn all_components() {
         &["inspect"],
         expect![[r#"
             kind     name                  revision  plugin               about
-            encoder  clip                         1  loupe-clip 0.1.0     CLIP's image and text towers: a ViT with CLS pooling, from any published weights file
-            encoder  gem                          1  loupe-clip 0.1.0     CLIP, and GEM's self-self attention path beside it in the same pass
+            encoder  clip                         2  loupe-clip 0.1.0     CLIP's image and text towers: a ViT with CLS pooling, from any published weights file
+            encoder  gem                          2  loupe-clip 0.1.0     CLIP, and GEM's self-self attention path beside it in the same pass
             prompts  ensemble                     1  loupe-prompts 0.1.0  states x templates x names, and sentences from the user's files
             prompts  hybrid                       1  loupe-prompts 0.1.0  sentences of several sources, each with a weight of its own
             prompts  llm                          1  loupe-prompts 0.1.0  sentences of a language model, from a prompt cache
@@ -164,7 +166,7 @@ fn all_components() {
             scorer   nearest                      1  loupe-scorers 0.1.0  distance of each patch to its k-th nearest in a bank of reference patches
             fusion   harmonic                     1  loupe-fusion 0.1.0   Harmonic mean of scores that are 0 or more
             fusion   learned-gate                 1  loupe-fusion 0.1.0   branches summed by weights that a learned gate gives each image
-            fusion   madff                        1  loupe-madff 0.1.0    gated bottleneck adapters on an encoder's taps (ClipMPCAD)
+            fusion   madff                        2  loupe-madff 0.1.0    gated bottleneck adapters on an encoder's taps (ClipMPCAD)
             fusion   max                          1  loupe-fusion 0.1.0   Maximum of parts of one shape, each times its gain
             fusion   min-max                      1  loupe-fusion 0.1.0   scores scaled to 0..=1 by the range of a fit
             fusion   multi-scale-adaptive         1  loupe-fusion 0.1.0   tokens plus a vector that a network makes of the image

@@ -51,7 +51,7 @@ fn mistakes_point_into_the_script() {
         ("pipeline(\"none.toml\");\n", "there is no file `WORLD/none.toml`"),
         (
             "let p = pipeline(\"r.toml\");\np.set(\"stages.far.k\", \"one\");\np.run();\n",
-            "study.rhai:3:3: --set: `k` of stage `far`",
+            "study.rhai:3:3: the script: `k` of stage `far`",
         ),
         ("let p = pipeline(\"r.toml\");\n\np.set(\"stage.far.k\", 1);\n", "study.rhai:3:3: a"),
         (
