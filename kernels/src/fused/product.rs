@@ -10,7 +10,7 @@ use crate::parallel::ParallelFor;
 
 /// Rows that are multiplied with a panel of weights before the next one is read: their part of k
 /// stays in the second cache.
-const M_BLOCK: usize = 640;
+const M_BLOCK: usize = 320;
 /// Bytes of a row's part of k that stay there.
 const SLAB_BYTES: usize = 2048;
 
@@ -74,12 +74,15 @@ impl<T: Tile> Packed<T> {
     /// # Safety
     /// The CPU has the instructions of `T`, and `a` holds as many rows, padded to whole panels.
     pub(super) unsafe fn product(&self, a: &[T::Elem], m: usize, team: Team, sink: &impl Sink) {
-        let n_panels = self.bias.len() / T::NR;
-        let n_tasks = n_panels.min(2 * team.n_threads).max(1);
-        (team.par)(n_tasks, &|task| {
-            let panels = n_panels * task / n_tasks..n_panels * (task + 1) / n_tasks;
+        let (n_panels, m_panels) = (self.bias.len() / T::NR, m.div_ceil(T::MR));
+        let n_blocks = m_panels.div_ceil(M_BLOCK / T::MR);
+        let n_shares = (2 * team.n_threads).div_ceil(n_blocks.max(1)).min(n_panels);
+        let part = |n: usize, of: usize, i: usize| n * i / of..n * (i + 1) / of;
+        (team.par)(n_blocks * n_shares, &|task| {
+            let rows = part(m_panels, n_blocks, task / n_shares);
+            let panels = part(n_panels, n_shares, task % n_shares);
             // SAFETY: the caller's.
-            unsafe { T::with(Share { weights: self, a, m, panels, sink }) };
+            unsafe { T::with(Share { weights: self, a, m, rows, panels, sink }) };
         });
     }
 }
@@ -91,11 +94,12 @@ pub(super) trait Sink: Sync {
     fn put(&self, row: usize, column: usize, line: &mut [f32]);
 }
 
-/// The part of a product that has these panels of weights.
+/// The part of a product that has these panels of rows and of weights.
 struct Share<'a, T: Tile, S> {
     weights: &'a Packed<T>,
     a: &'a [T::Elem],
     m: usize,
+    rows: Range<usize>,
     panels: Range<usize>,
     sink: &'a S,
 }
@@ -105,19 +109,14 @@ impl<T: Tile, S: Sink> Work for Share<'_, T, S> {
     fn run(self) {
         let slab = (SLAB_BYTES / size_of::<T::Elem>()).next_multiple_of(T::K_BLOCK);
         let k_len = self.weights.k_len;
-        let m_panels = self.m.div_ceil(T::MR);
-        let n_blocks = m_panels.div_ceil(M_BLOCK / T::MR);
         let is_slabbed = k_len > slab;
-        let in_block = m_panels.div_ceil(n_blocks.max(1)) * T::MR * T::NR;
-        let mut kept = Kept::take(in_block * if is_slabbed { self.panels.len() } else { 1 });
-        for block in 0..n_blocks {
-            let rows = m_panels * block / n_blocks..m_panels * (block + 1) / n_blocks;
-            for from in (0..k_len).step_by(slab) {
-                let k = from..(from + slab).min(k_len);
-                for (i, panel) in self.panels.clone().enumerate() {
-                    let sums = &mut kept.values()[if is_slabbed { i * in_block } else { 0 }..];
-                    self.slab(rows.clone(), panel, k.clone(), sums);
-                }
+        let n_sums = self.rows.len() * T::MR * T::NR;
+        let mut kept = Kept::take(n_sums * if is_slabbed { self.panels.len() } else { 1 });
+        for from in (0..k_len).step_by(slab) {
+            let k = from..(from + slab).min(k_len);
+            for (i, panel) in self.panels.clone().enumerate() {
+                let sums = &mut kept.values()[if is_slabbed { i * n_sums } else { 0 }..];
+                self.slab(panel, k.clone(), sums);
             }
         }
     }
@@ -126,18 +125,18 @@ impl<T: Tile, S: Sink> Work for Share<'_, T, S> {
 impl<T: Tile, S: Sink> Share<'_, T, S> {
     /// One panel of weights with a block of rows and a slab of k, added to its sums.
     #[inline(always)]
-    fn slab(&self, rows: Range<usize>, panel: usize, k: Range<usize>, sums: &mut [f32]) {
+    fn slab(&self, panel: usize, k: Range<usize>, sums: &mut [f32]) {
         let Packed { panels, bias, k_len } = self.weights;
         let (column, k_len) = (panel * T::NR, *k_len);
         let bias = &bias[column..column + T::NR];
         // Weights come from memory: while this panel multiplies, the next one's slab comes nearer.
         let next = if panel + 1 < self.panels.end { column + T::NR } else { column };
-        let n_calls = rows.len() * k.len().div_ceil(T::K_BLOCK);
+        let n_calls = self.rows.len() * k.len().div_ceil(T::K_BLOCK);
         let mut ahead = Ahead::new::<T>(panels, next, &k, k_len, n_calls);
         for from in k.clone().step_by(T::K_BLOCK) {
             let n = T::K_BLOCK.min(k.end - from);
             let b = Panel { at: panels[T::b_at(column, from, k_len)..].as_ptr(), k_len };
-            for (row, sums) in rows.clone().zip(sums.chunks_exact_mut(T::MR * T::NR)) {
+            for (row, sums) in self.rows.clone().zip(sums.chunks_exact_mut(T::MR * T::NR)) {
                 ahead.step();
                 let first = row * T::MR;
                 let a = Panel { at: self.a[T::a_at(first, from, k_len)..].as_ptr(), k_len };
