@@ -11,7 +11,7 @@ const TWO: [&str; 4] = ["--set", "data.references.anomalous=2", "--set", "train.
 #[test]
 fn one_missing_mask_is_refused_and_none_is_said() {
     let world = world();
-    let pipeline = pipeline(&world, "epochs = 1");
+    let pipeline = pipeline(&world, "");
     let folder = world.path("data/carpet/ground_truth");
     let mut masks: Vec<_> = fs::read_dir(&folder)
         .unwrap()
@@ -83,7 +83,7 @@ fn steps_too_large_are_blamed_on_their_size() {
 #[test]
 fn a_state_that_is_a_file_is_read_and_not_trained() {
     let world = world();
-    let file = pipeline(&world, "epochs = 1\naugment = \"none\"");
+    let file = pipeline(&world, "augment = \"none\"");
     let trained = train(&world, &file, &[]);
     assert_eq!(trained.code, Some(0), "{}", trained.stderr);
     let out = world.path("out").display().to_string();

@@ -83,7 +83,8 @@ fn another_class_and_other_shots_are_named() {
     let trained = train(&world, &pipeline, &SHORT);
     assert_eq!(trained.code, Some(0), "{}", trained.stderr);
     let out = world.path("out").display().to_string();
-    let ran = world.run(["run", &pipeline, "--out", &out, "--shots", "1,2"]);
+    let cells = world.path("cells").display().to_string();
+    let ran = world.run(["run", &pipeline, "--out", &cells, "--shots", "1,2"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let said = "warning: class `carpet`: trained with shots = 2, run with shots = 1";
     assert_eq!(ran.stderr.matches(said).count(), 1, "{}", ran.stderr);
