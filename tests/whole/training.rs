@@ -3,6 +3,8 @@
 mod epochs;
 mod gradients;
 mod kill;
+mod mistakes;
+mod origins;
 mod panels;
 mod quirks;
 mod settings;

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::study::{Keep, Study, StudyOptions};
 use super::{Common, Exit, Format, Outcome, parse_list, parse_set, print, print_json, setup};
-use crate::experiment::CellResult;
+use crate::experiment::{CellResult, setting_word};
 use crate::files::write_whole;
 use crate::metrics::{ClassMetrics, format_table, mean_over_classes};
 use crate::pipeline::model::References;
@@ -82,7 +82,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     let cells = command.study.cells(shots.as_deref(), seeds.as_deref());
     let several = cells.len() > 1;
     let mut summaries = Vec::new();
-    let mut n_failed = 0;
+    let (mut n_failed, mut setting) = (0, pipeline.setting);
     for references in cells {
         let (result, path) = match command.cell(&references, several) {
             Ok(done) => done,
@@ -96,6 +96,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
             Err(exit) => return Err(exit),
         };
         let rows = result.rows.clone();
+        setting = setting.max(result.setting);
         command.say(common, &result, &path, several)?;
         if result.interrupted {
             return Err(Exit::Interrupted);
@@ -103,7 +104,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
         summaries.push(SummaryCell { shots: references.shots, seed: references.seed, rows });
     }
     if several {
-        command.summarise(common, &summaries)?;
+        command.summarise(common, &summaries, &setting_word(setting))?;
     }
     if n_failed > 0 { Err(Exit::SomeFailed) } else { Ok(()) }
 }
@@ -156,14 +157,15 @@ impl Command<'_> {
             false => with_mean(rows),
         };
         let tables: Vec<Vec<ClassMetrics>> = result.rows.iter().map(table).collect();
+        let setting = setting_word(result.setting);
         match (common.format, several) {
             (Format::Table, false) => {
-                print(&format!("setting: {}\n", self.study.setting()))?;
+                print(&format!("setting: {setting}\n"))?;
                 for rows in tables.iter().filter(|rows| !rows.is_empty()) {
                     print(&format!("{}\n", format_table(rows)))?;
                 }
             }
-            (Format::Json, false) => print_json(&labelled(&tables, &self.study.setting()))?,
+            (Format::Json, false) => print_json(&labelled(&tables, &setting))?,
             (_, true) => {}
         }
         let (n_images, n_from_cache) = (result.n_images, result.n_from_cache);
@@ -179,16 +181,14 @@ impl Command<'_> {
     }
 
     /// Mean and spread over the cells, printed and written beside their folders.
-    fn summarise(&self, common: &Common, cells: &[SummaryCell]) -> Outcome {
-        let summary = summary_table(&self.study.setting(), cells);
+    fn summarise(&self, common: &Common, cells: &[SummaryCell], setting: &str) -> Outcome {
+        let summary = summary_table(setting, cells);
         let folder = self.arguments.out.clone().unwrap_or_else(|| PathBuf::from("runs"));
         let file = |end: &str| folder.join(format!("{}-summary.{end}", self.name));
         write_whole(&file("csv"), summary.csv.as_bytes())?;
         write_whole(&file("json"), format!("{:#}\n", summary.json).as_bytes())?;
         match common.format {
-            Format::Table => {
-                print(&format!("setting: {}\n{}", self.study.setting(), summary.text))?
-            }
+            Format::Table => print(&format!("setting: {setting}\n{}", summary.text))?,
             Format::Json => print_json(&summary.json)?,
         }
         eprintln!("wrote {}", file("csv").display());

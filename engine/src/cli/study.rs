@@ -12,11 +12,10 @@ use loupe_datasets::Dataset;
 use super::{Common, Exit, setup};
 use crate::data;
 use crate::experiment::{
-    Cell, CellFacts, CellResult, FileFacts, Watch, facts, file_facts, run_cell, setting,
-    setting_word,
+    Cell, CellFacts, CellResult, FileFacts, Watch, facts, file_facts, run_cell, standing,
 };
 use crate::metrics::{Columns, Protocol};
-use crate::pipeline::model::{Pipeline, References};
+use crate::pipeline::model::{Pipeline, References, Setting};
 use crate::plugin::Loader;
 use crate::report::{Originals, PictureOptions, RunFolder};
 use crate::run::{Engine, Options};
@@ -116,9 +115,15 @@ impl<'a> Study<'a> {
         cells
     }
 
-    /// What the numbers of a cell depend on.
-    pub(super) fn facts(&self, label: &str, references: &References) -> CellFacts {
-        facts(label, &self.cell(references, Keep::default()), self.loader, &self.files)
+    /// What the numbers of a cell depend on. The setting is what the pipeline promises, or what became of it.
+    pub(super) fn facts(
+        &self,
+        label: &str,
+        references: &References,
+        setting: Setting,
+    ) -> CellFacts {
+        let cell = self.cell(references, Keep::default());
+        facts(label, &cell, self.loader, &self.files, setting)
     }
 
     /// Runs a cell into a run folder.
@@ -137,7 +142,11 @@ impl<'a> Study<'a> {
                  add `fade-448-u8`, or another size in its place"
             )));
         }
-        let facts = self.facts(label, references);
+        let standing = standing(&self.cell(references, keep))?;
+        for warning in &standing.warnings {
+            eprintln!("warning: {warning}");
+        }
+        let facts = self.facts(label, references, standing.setting);
         let mut folder = RunFolder::create(path, &facts, &self.pipeline.resolved)?;
         folder.set_pictures(PictureOptions {
             mask_above: self.dataset.mask_above,
@@ -146,7 +155,8 @@ impl<'a> Study<'a> {
             originals: keep.originals,
         });
         let mut bar = Bar::new();
-        let result = run_cell(&self.cell(references, keep), &mut folder, &mut bar)?;
+        let mut result = run_cell(&self.cell(references, keep), &mut folder, &mut bar)?;
+        result.setting = standing.setting;
         bar.0.finish_and_clear();
         folder.finish(!result.interrupted)?;
         for warning in self.engine.warnings() {
@@ -163,11 +173,6 @@ impl<'a> Study<'a> {
             protocols: self.protocols.clone(),
             full_maps: keep.full_maps,
         }
-    }
-
-    /// The setting as tables print it.
-    pub(super) fn setting(&self) -> String {
-        setting_word(setting(self.pipeline, &self.dataset))
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 
 use super::study::{Keep, Study, StudyOptions, said};
 use super::{Common, Exit, Format, Outcome, parse_set, print, print_json, setup, train};
+use crate::experiment::setting_word;
 use crate::files::write_whole;
 use crate::pipeline::model::{Pipeline, References};
 use crate::pipeline::{Change, shots_and_seed};
@@ -164,13 +165,15 @@ impl Command<'_> {
             }
             let ended = match (&pipeline, &study) {
                 // What learns has a folder of its own in each cell, and an engine that reads it.
-                (Ok(Pipeline { train: Some(_), .. }), Ok(_)) => match self.trained(setup, &cell) {
-                    Ok(pipeline) => match self.open(setup, &pipeline) {
-                        Ok(study) => self.cell(&study, &cell, store, tally)?,
+                (Ok(learns), Ok(_)) if learns.learns().is_some() => {
+                    match self.trained(setup, &cell) {
+                        Ok(pipeline) => match self.open(setup, &pipeline) {
+                            Ok(study) => self.cell(&study, &cell, store, tally)?,
+                            Err(exit) => Some(self.said(store, &cell, "", &exit, tally)?),
+                        },
                         Err(exit) => Some(self.said(store, &cell, "", &exit, tally)?),
-                    },
-                    Err(exit) => Some(self.said(store, &cell, "", &exit, tally)?),
-                },
+                    }
+                }
                 (_, Ok(study)) => self.cell(study, &cell, store, tally)?,
                 (_, Err(error)) => {
                     // Mistakes in a pipeline are shown once, when it is read.
@@ -205,7 +208,7 @@ impl Command<'_> {
             return Ok(Some(record.clone()));
         }
         let path = self.out.join("cells").join(&cell.name);
-        let ran = match &study.pipeline.train {
+        let ran = match study.pipeline.learns() {
             Some(train) => train::all_classes(study, train, &references, false).map(|_| ()),
             None => Ok(()),
         };
@@ -221,7 +224,7 @@ impl Command<'_> {
                 tally.n_run += 1;
                 let rows = result.rows.iter().flatten().map(RowRecord::from).collect();
                 let done = sweep::Outcome::Done;
-                Some(store.add(&cell.name, &identity, done, rows, study.setting())?)
+                Some(store.add(&cell.name, &identity, done, rows, setting_word(result.setting))?)
             }
             Err(Exit::Interrupted) => {
                 tally.interrupted = true;
@@ -234,7 +237,7 @@ impl Command<'_> {
     /// The pipeline of a cell that learns: its states lie beside its run folder.
     fn trained(&self, setup: &Setup, cell: &CellPlan) -> Result<Pipeline, Exit> {
         let pipeline = self.pipeline(setup)?;
-        let Some(train) = &pipeline.train else { return Ok(pipeline) };
+        let Some(train) = pipeline.learns() else { return Ok(pipeline) };
         let stage = &pipeline.stages[train.stage].name;
         let folder = std::path::absolute(self.out.join("states").join(&cell.name))?;
         let value = toml::Value::String(folder.display().to_string());
@@ -302,7 +305,7 @@ impl Command<'_> {
     /// Digest of what a cell's numbers depend on: the pipeline, the components' revisions, the
     /// contents of files, the names and sizes of images and masks, the program's version.
     fn identity(&self, study: &Study<'_>, references: &References) -> Result<String, Exit> {
-        let facts = study.facts("", references);
+        let facts = study.facts("", references, study.pipeline.setting);
         let mut hasher = blake3::Hasher::new();
         hasher.update(&serde_json::to_vec(&facts)?);
         hasher.update(as_toml(&study.pipeline.resolved).as_bytes());

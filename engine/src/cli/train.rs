@@ -51,13 +51,21 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
         let path = arguments.pipeline.display();
         return Err(anyhow::anyhow!("`{path}` has no [train]: nothing in it learns").into());
     };
+    let learns = &pipeline.stages[train.stage];
+    let Some(folder) = learns.state.clone() else {
+        let name = &learns.name;
+        return Err(anyhow::anyhow!(
+            "stage `{name}` has no place for what it learns: its `state` is a file, which is read; \
+             set `state = \"FOLDER\"` in `stages.{name}` to train"
+        )
+        .into());
+    };
     let options = StudyOptions {
         classes: &arguments.classes,
         no_cache: arguments.no_cache,
         cancel: setup::interrupt_flag()?,
     };
     let study = Study::open(common, &options, &arguments.pipeline, &pipeline, &loader)?;
-    let folder = pipeline.stages[train.stage].state.clone().unwrap_or_default();
     let references = &study.cells(None, None)[0];
     let rows = all_classes(&study, train, references, arguments.fresh)?;
     for warning in study.engine.warnings() {
@@ -227,6 +235,11 @@ impl<'a> Shown<'a> {
 }
 
 impl Watch for Shown<'_> {
+    fn warn(&mut self, text: &str) {
+        let class = &self.images.name;
+        self.bar.suspend(|| eprintln!("warning: class `{class}`: {text}"));
+    }
+
     fn begin(&mut self, class: &str, n_steps: usize) {
         self.bar.set_prefix(class.to_owned());
         self.bar.set_length(n_steps as u64);

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use super::Cell;
 use super::record::{CellFacts, FileFacts, PluginFacts};
-use super::training::setting;
-use crate::pipeline::model::{Component, Pipeline, Stage};
+use crate::pipeline::model::{Component, Pipeline, Setting, Stage};
 use crate::plugin::Loader;
 use crate::plugin::info::Catalog;
 use crate::run::{RunError, file_digest, hex, numerics};
@@ -26,7 +25,13 @@ pub fn file_facts(pipeline: &Pipeline) -> Result<Vec<FileFacts>, RunError> {
 }
 
 /// Facts of a cell. `files` are those of its pipeline: weights are large, and cells share them.
-pub fn facts(name: &str, cell: &Cell<'_>, loader: &Loader, files: &[FileFacts]) -> CellFacts {
+pub fn facts(
+    name: &str,
+    cell: &Cell<'_>,
+    loader: &Loader,
+    files: &[FileFacts],
+    setting: Setting,
+) -> CellFacts {
     let pipeline = cell.engine.pipeline;
     let plugin = |stage: &Stage| match &stage.component {
         Component::Plugin { kind, name } => loader.component(*kind, name).map(|info| PluginFacts {
@@ -49,7 +54,7 @@ pub fn facts(name: &str, cell: &Cell<'_>, loader: &Loader, files: &[FileFacts]) 
         root: cell.dataset.root.clone(),
         shots: cell.references.shots,
         seed: cell.references.seed,
-        setting: setting(pipeline, cell.dataset),
+        setting,
         protocols: cell.protocols.iter().map(|protocol| protocol.name.to_string()).collect(),
         numerics: numerics().to_owned(),
         plugins,

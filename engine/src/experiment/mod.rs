@@ -12,13 +12,13 @@ use thiserror::Error;
 
 pub use facts::{facts, file_facts};
 pub use record::{CellFacts, ClassRecord, FileFacts, ImageRecord, PluginFacts, ReferenceRecord};
-pub use training::{TrainingRecord, setting, setting_word, training_record};
+pub use training::{Standing, TrainingRecord, setting_word, standing, training_record};
 
 use crate::data::{self, DataError};
 use crate::eval::{AnomalyMap, ClassEvaluator, EvalError};
 use crate::image::{ImageError, Mask, decode_mask};
 use crate::metrics::{ClassMetrics, DEFAULT_LIMITS, Protocol};
-use crate::pipeline::model::References;
+use crate::pipeline::model::{References, Setting};
 use crate::plugin::Tensor;
 use crate::predict::score_of;
 use crate::report::{ReportError, RunFolder};
@@ -42,6 +42,11 @@ pub enum ExperimentError {
     MaskSize { class: String, image: String, mask_hw: [usize; 2], image_hw: [usize; 2] },
     #[error("cannot read the mask `{}`: {message}", path.display())]
     ReadMask { path: PathBuf, message: String },
+    #[error(
+        "class `{class}`: `{}` was trained for class `{trained_for}`; train it for this class with \
+         `loupe train`, or name the file itself as `state`", path.display()
+    )]
+    OtherClass { class: String, path: PathBuf, trained_for: String },
     #[error("the data set has no images to test")]
     NothingToTest,
     #[error(transparent)]
@@ -67,6 +72,8 @@ pub struct CellResult {
     pub rows: Vec<Vec<ClassMetrics>>,
     pub n_images: usize,
     pub n_from_cache: usize,
+    /// What its numbers are called, where the caller knows its `standing`.
+    pub setting: Setting,
     /// The user stopped it; `rows` hold the classes that were done.
     pub interrupted: bool,
 }

@@ -69,6 +69,13 @@ impl References {
     }
 }
 
+impl Pipeline {
+    /// `[train]`, where there is a folder for what is learned: a state that is a file is only read.
+    pub fn learns(&self) -> Option<&Train> {
+        self.train.as_ref().filter(|train| self.stages[train.stage].state.is_some())
+    }
+}
+
 /// One stage: a component applied to named values.
 #[derive(Clone, Debug, Serialize)]
 pub struct Stage {
@@ -324,9 +331,10 @@ pub struct Compat {
 }
 
 /// What the run is called in every table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Setting {
+    #[default]
     Inductive,
     FewShotWithAnomalies,
     AuxiliaryTrained,

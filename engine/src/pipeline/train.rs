@@ -238,7 +238,8 @@ fn refused(draft: &Draft, drafts: &[Draft], at: At) -> Option<Diagnostic> {
             format!("{called} cannot be trained: its encoder `{encoder}` offers no gradients");
         return Some(Diagnostic::error(at, message));
     }
-    if draft.state.is_none() {
+    // A file is read, and only `loupe train` wants a place to write to.
+    if draft.state.is_none() && draft.config.get("state").is_none_or(Json::is_null) {
         let found = Diagnostic::error(at, format!("{called} has no place for what it learns"));
         return Some(found.hint("add `state = \"FOLDER\"` to it"));
     }

@@ -169,6 +169,14 @@ pub struct ClassImages {
     pub tests: Vec<Image>,
 }
 
+impl ClassImages {
+    /// Normal ones, then anomalous ones.
+    pub fn all_references(&self) -> impl Iterator<Item = &Image> {
+        let anomalous = self.anomalous_references.iter().map(|reference| &reference.image);
+        self.references.iter().chain(anomalous)
+    }
+}
+
 /// An anomalous reference.
 #[derive(Clone, Debug)]
 pub struct MaskedImage {

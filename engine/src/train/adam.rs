@@ -74,6 +74,14 @@ impl Learned {
         Ok(())
     }
 
+    /// The largest of all numbers, by magnitude; infinite where one is no number.
+    pub fn largest(&self) -> f32 {
+        let numbers =
+            self.tensors.iter().flat_map(|tensor| self.bytes_of(tensor).as_chunks::<4>().0);
+        let magnitudes = numbers.map(|bytes| f32::from_le_bytes(*bytes).abs());
+        magnitudes.fold(0.0, |most, x| if x.is_nan() { f32::INFINITY } else { most.max(x) })
+    }
+
     /// One step along `gradients`, for the tensors that `learns` lets. f32.
     /// Errors: `Parameters` for gradients that belong to no parameter, or are not finite.
     pub fn step(
@@ -96,7 +104,9 @@ impl Learned {
                 learning.n_steps += 1;
                 let numbers = &mut bytes[learning.bytes.clone()];
                 if !descend(numbers, view.data(), &mut learning.moments, learning.n_steps, adam) {
-                    return Err(TrainError::NotFinite { name: name.to_owned() });
+                    return Err(TrainError::NotFinite {
+                        what: format!("the gradient of `{name}`"),
+                    });
                 }
             }
         }

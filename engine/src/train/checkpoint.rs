@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::record::{curve_file, facts_of, read_epochs, write_curve};
-use super::{All, Epoch, Kept, Learned, Learning, Sample, StepLosses, TrainError};
+use super::{All, Epoch, Kept, Learned, Learning, Origin, Sample, StepLosses, TrainError};
 use crate::files::{WriteError, write_whole};
 use crate::pipeline::model::{Component, Train};
 use crate::run::{Engine, hex};
@@ -97,13 +97,13 @@ pub fn key(engine: &Engine<'_>, train: &Train, samples: &All) -> String {
 /// The files of one class.
 pub struct Checkpoint {
     file: PathBuf,
-    class: String,
+    origin: Origin,
     key: String,
 }
 
 impl Checkpoint {
-    pub fn new(file: &Path, class: &str, key: String) -> Self {
-        Checkpoint { file: file.to_owned(), class: class.to_owned(), key }
+    pub fn new(file: &Path, origin: Origin, key: String) -> Self {
+        Checkpoint { file: file.to_owned(), origin, key }
     }
 
     /// Takes an earlier training up, if one stands there that has done no more than `epochs`.
@@ -193,12 +193,12 @@ impl Checkpoint {
         let mut facts: BTreeMap<String, String> = own.into_iter().collect();
         let loss = at.epochs.last().map_or(f64::NAN, |epoch| epoch.loss);
         facts.extend([
-            ("class".to_owned(), self.class.clone()),
             ("epochs".to_owned(), at.epochs.len().to_string()),
             ("loss".to_owned(), format!("{loss:.6}")),
             ("training".to_owned(), self.key.clone()),
             ("train".to_owned(), json(train)),
         ]);
+        facts.extend(self.origin.facts());
         let array = |learning: &'l Learning| {
             let bytes = Cow::Borrowed(learned.bytes_of(learning));
             (learning.name.clone(), learning.shape.as_slice(), bytes)
@@ -227,6 +227,29 @@ impl Checkpoint {
             epochs,
             ..Position::default()
         })
+    }
+
+    /// What stands in the place of a state that is to be learned anew; `None`: nothing does.
+    pub fn replaced(&self, train: &Train) -> Option<String> {
+        let facts = facts_of(&self.file).filter(|_| self.file.exists())?;
+        let fact = |name: &str| facts.get(name).and_then(serde_json::Value::as_str);
+        let path = self.file.display();
+        if fact("training") == Some(&self.key) {
+            let n = fact("epochs").unwrap_or_default();
+            return Some(format!("`{path}` has learned to epoch {n} already; trains anew"));
+        }
+        let old =
+            fact("train").and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+        let (old, new) = (old.unwrap_or_default(), json!(train));
+        let keys = new.as_object().into_iter().flatten();
+        let changed = keys.filter(|(key, value)| *key != "epochs" && old.get(key) != Some(value));
+        let changed: Vec<&str> = changed.map(|(key, _)| key.as_str()).collect();
+        let what = match (old.is_null(), changed.as_slice()) {
+            (false, [_, ..]) => format!("another `{}` of [train]", changed.join("`, `")),
+            (false, []) => "other references, another seed or other stages".to_owned(),
+            (true, _) => "other keys or references".to_owned(),
+        };
+        Some(format!("`{path}` was trained with {what}; trains anew"))
     }
 
     /// Removes what an earlier training left beside the state. Errors: `Read`.

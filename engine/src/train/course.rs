@@ -5,7 +5,11 @@ use super::{
     All, Epoch, Learned, TextPair, TrainError, TrainOptions, Watch, gradients, losses, order, step,
 };
 use crate::pipeline::model::{Keep, Patience, Train};
-use crate::run::{Engine, Trainee};
+use crate::plugin::PluginError;
+use crate::run::{Engine, RunError, Trainee};
+
+/// Parameters beyond this are what a training that diverges leaves, and no component's mistake.
+const FAR: f32 = 1e6;
 
 pub(super) struct Course<'t> {
     pub(super) engine: &'t Engine<'t>,
@@ -19,7 +23,11 @@ pub(super) struct Course<'t> {
 impl Course<'_> {
     /// Takes an earlier training up, unless it is to be forgotten; one that ended leaves nothing to do. Gives
     /// the epoch and the step where it stood. Errors: as the checkpoint.
-    pub(super) fn begin(&mut self, n_samples: usize) -> Result<Option<(usize, usize)>, TrainError> {
+    pub(super) fn begin(
+        &mut self,
+        n_samples: usize,
+        watch: &mut dyn Watch,
+    ) -> Result<Option<(usize, usize)>, TrainError> {
         let Course { train, side, learned, at, .. } = self;
         let goes_on = !self.options.fresh && side.load(learned, at, train.epochs)?;
         if !goes_on && !self.options.fresh {
@@ -30,6 +38,8 @@ impl Course<'_> {
             return Ok(Some((self.at.epochs.len() + 1, self.at.step)));
         }
         self.at = Position::default();
+        let replaced = self.side.replaced(self.train).filter(|_| !self.options.fresh);
+        replaced.iter().for_each(|said| watch.warn(said));
         self.side.forget()?;
         Ok(None)
     }
@@ -56,9 +66,15 @@ impl Course<'_> {
             let Course { train, side, learned, at, options, .. } = self;
             let start = trainee.start(&sample.image)?;
             let (target, walk) = (sample.target(trainee.size()), &trainee.walk);
-            let (losses, found) =
-                gradients(walk, start, &learned.state, train, &texts[*text], &target)?;
-            step(walk, learned, train, &losses, &found)?;
+            let stepped = gradients(walk, start, &learned.state, train, &texts[*text], &target)
+                .and_then(|(losses, found)| {
+                    if losses.iter().any(|part| !part.1.is_finite()) {
+                        return Err(TrainError::NotFinite { what: "the loss".to_owned() });
+                    }
+                    step(walk, learned, train, &losses, &found)?;
+                    Ok(losses)
+                });
+            let losses = stepped.map_err(|error| diverged(error, learned, at, train))?;
             at.add(&losses);
             watch.step(at.epochs.len() * samples.len() + at.step, at.last());
             if options.save_every > 0 && at.step.is_multiple_of(options.save_every) {
@@ -92,7 +108,10 @@ impl Course<'_> {
         for (sample, text) in &all.held_out {
             self.stop_if_cancelled()?;
             let start = trainee.start(&sample.image)?;
-            let pass = trainee.walk.forward(start, &self.learned.state)?;
+            let pass = trainee
+                .walk
+                .forward(start, &self.learned.state)
+                .map_err(|error| diverged(error.into(), &self.learned, &self.at, self.train))?;
             let target = sample.target(trainee.size());
             let (parts, _) = losses(&pass.tokens, self.train, &texts[*text], &target)?;
             sum += parts.iter().map(|part| part.1).sum::<f64>();
@@ -106,6 +125,24 @@ impl Course<'_> {
         self.side.save(&self.learned, &self.at)?;
         Err(error.into())
     }
+}
+
+/// An error that is of steps too large, and not of the component that met their outcome.
+fn diverged(error: TrainError, learned: &Learned, at: &Position, train: &Train) -> TrainError {
+    // Before the first step nothing has been learned.
+    if at.step == 0 && at.epochs.is_empty() {
+        return error;
+    }
+    let largest = learned.largest();
+    let why = match &error {
+        TrainError::NotFinite { what } => format!("{what} is not finite"),
+        TrainError::Run(RunError::Plugin(
+            PluginError::Input { .. } | PluginError::Output { .. } | PluginError::Failed { .. },
+        )) if largest > FAR => format!("what it learns has reached {largest:e}"),
+        _ => return error,
+    };
+    let (epoch, step) = (at.epochs.len() + 1, at.step + 1);
+    TrainError::Diverged { epoch, step, why, lr: train.optimizer.lr }
 }
 
 /// Whether the watched loss has not fallen for so many epochs. A loss that is no number does not fall.

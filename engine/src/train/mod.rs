@@ -6,6 +6,8 @@ mod adam;
 mod checkpoint;
 mod course;
 mod loss;
+mod masks;
+mod origin;
 mod record;
 mod samples;
 
@@ -15,6 +17,7 @@ use thiserror::Error;
 
 pub use adam::{Learned, Learning};
 pub use loss::{HeadLoss, Target, TextPair, head_loss};
+pub use origin::Origin;
 pub use record::{HELD_OUT, facts_of, read_curve, write_curve};
 pub use samples::{Digests, Sample, Samples, held_out, order, samples};
 
@@ -41,10 +44,19 @@ pub enum TrainError {
     Read { path: PathBuf, message: String },
     #[error("the parameters cannot be trained: {why}")]
     Parameters { why: String },
+    #[error("{what} is not finite; a smaller `lr` under `optimizer` of [train] may help")]
+    NotFinite { what: String },
     #[error(
-        "the gradient of `{name}` is not finite; a smaller `lr` under `optimizer` of [train] may help"
+        "the training diverged at epoch {epoch}, step {step}: {why}; lower `lr` under `optimizer` of \
+         [train], which is {lr:?}"
     )]
-    NotFinite { name: String },
+    Diverged { epoch: usize, step: usize, why: String, lr: f64 },
+    #[error(
+        "`{heads}` under `loss` of [train] learns from masks, but {n_without} of the {n} anomalous \
+         references of class `{class}` have none, such as `{image}`; add the mask, or leave \
+         `{heads}` out of `loss`"
+    )]
+    HalfMasked { heads: String, class: String, image: String, n_without: usize, n: usize },
     #[error("there is nothing to learn from: {why}")]
     Nothing { why: String },
     #[error(
@@ -101,6 +113,8 @@ pub struct Kept {
 
 /// What the caller shows and decides while a class learns.
 pub trait Watch {
+    /// What the user should know before the first step.
+    fn warn(&mut self, text: &str);
     /// Before the first step.
     fn begin(&mut self, class: &str, n_steps: usize);
     fn step(&mut self, step: usize, loss: f64);
@@ -148,6 +162,7 @@ pub fn train_class(
     let mut trainee = Trainee::new(&mut run, train.stage, &heads)?;
     let own = (class.clone(), lesson.mask_above);
     let sets: Vec<(ClassImages, u8)> = [own].into_iter().chain(lesson.auxiliary).collect();
+    sets.iter().try_for_each(|(images, _)| masks::all_or_none(images, train))?;
     let samples = all_samples(&sets, train, engine.pipeline.run.seed, trainee.size())?;
     let (first, _) = samples.learned.first().ok_or_else(|| {
         nothing(
@@ -157,9 +172,11 @@ pub fn train_class(
     })?;
     let start = trainee.start(&first.image)?;
     let learned = Learned::new(trainee.walk.parameters(&start)?)?;
-    let side = Checkpoint::new(&file, &class.name, checkpoint::key(engine, train, &samples));
+    let origin = Origin::new(&class, sets.iter().map(|set| &set.0));
+    let side = Checkpoint::new(&file, origin, checkpoint::key(engine, train, &samples));
     let mut course = Course { engine, train, side, learned, at: Position::default(), options };
-    let resumed_at = course.begin(samples.learned.len())?;
+    masks::idle(engine.pipeline, train, &samples).iter().for_each(|said| watch.warn(said));
+    let resumed_at = course.begin(samples.learned.len(), watch)?;
     watch.begin(&class.name, samples.learned.len() * train.epochs);
     while !course.is_over() {
         course.epoch(&mut trainee, &samples, &texts, watch)?;

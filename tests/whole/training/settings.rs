@@ -1,5 +1,7 @@
 //! What a trained pipeline's figures are called, wherever they stand.
 
+use std::path::PathBuf;
+
 use loupe_tests::World;
 use serde_json::Value;
 
@@ -8,12 +10,20 @@ use super::{pipeline, world};
 /// Words alone judge, so that nothing is fitted on the test set.
 const WORDS: &str = "\"output.anomaly_map\" = \"zero\", \"stages.verdict.of\" = \"zero\"";
 
+/// Another data set, of which nothing is tested.
+fn other(world: &World) -> PathBuf {
+    let data = world.path("other");
+    let small = "--families leather --defects hole --size 64 --train 1 --good 1 --per-defect 1";
+    let folder = data.display().to_string();
+    let ended = world.run(["dataset", "make", &folder].into_iter().chain(small.split(' ')));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    data
+}
+
 fn sweep(world: &World) -> String {
     let base = pipeline(world, "").replace('\\', "/");
-    let auxiliary = format!(
-        "\"train.auxiliary\" = [{{ dataset = \"mvtec-ad\", root = {:?} }}]",
-        world.path("data")
-    );
+    let auxiliary =
+        format!("\"train.auxiliary\" = [{{ dataset = \"mvtec-ad\", root = {:?} }}]", other(world));
     let none = "\"data.references\" = { shots = 1 }";
     let variant = |name: &str, set: &str| {
         format!(
@@ -86,7 +96,7 @@ fn a_setting_stands_beside_every_figure() {
 fn a_run_says_its_setting_first() {
     let world = world();
     let file = pipeline(&world, "");
-    let data = world.path("data");
+    let data = other(&world);
     let auxiliary = format!("train.auxiliary=[{{dataset=\"mvtec-ad\",root={data:?}}}]");
     let words = ["output.anomaly_map=zero", "stages.verdict.of=zero", "train.epochs=1"];
     let sets = words.iter().copied().chain(["data.references={shots=0}", auxiliary.as_str()]);
