@@ -6,6 +6,7 @@ mod kill;
 mod panels;
 mod quirks;
 mod settings;
+mod shipped;
 
 use std::process::Command;
 
