@@ -8,6 +8,7 @@ mod origins;
 mod panels;
 mod quirks;
 mod settings;
+mod shipped;
 
 use std::process::Command;
 

@@ -75,11 +75,15 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
             }
         }
         (None, Format::Json) => print_json(&json!({
-            "pipeline": made.pipeline, "run": made.run, "notes": made.notes,
+            "pipeline": made.pipeline, "trains": made.trains, "run": made.run, "notes": made.notes,
             "hooks": made.hooks.as_ref().map(|(name, text)| json!({"file": name, "text": text})),
         }))?,
     }
     let name = file.map_or_else(|| "PIPELINE.toml".to_owned(), |file| file.display().to_string());
-    eprintln!("run it: loupe run {name} {}", made.run.join(" "));
+    if made.trains {
+        eprintln!("train it: loupe train {name}");
+    }
+    let words = made.run.iter().map(|word| format!(" {word}"));
+    eprintln!("run it: loupe run {name}{}", words.collect::<String>());
     Ok(())
 }

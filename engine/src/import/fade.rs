@@ -107,7 +107,7 @@ pub fn import(system: System, words: &[String]) -> Result<Imported, ImportError>
     let pipeline = write(system, &options, &asked, hooks.as_ref().map(|hooks| hooks.0))?;
     let out = options.text("experiment-name").to_owned();
     let run = vec!["--out".to_owned(), out, "--save".to_owned(), saved(system, &options)];
-    Ok(Imported { pipeline, hooks, run, notes })
+    Ok(Imported { pipeline, hooks, trains: false, run, notes })
 }
 
 /// What the original writes; CLIP-LMFA saves pictures unless told not to.

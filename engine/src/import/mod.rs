@@ -15,6 +15,8 @@ pub struct Imported {
     pub pipeline: String,
     /// A script that the pipeline names as its `hooks`, with its file's name.
     pub hooks: Option<(&'static str, String)>,
+    /// Whether the original trains before it tests, so that `loupe train` comes first.
+    pub trains: bool,
     /// The command that runs it as the original would, from `loupe run` on.
     pub run: Vec<String>,
     /// What is said beside it.

@@ -2,9 +2,9 @@
 //! medical sets, and ClipMPCAD's loop over MVTec AD. Source: the command lines of both repositories
 //! (arXiv:2403.12570).
 
-use std::fmt::Write as _;
+mod write;
 
-use super::options::{Known, Options, quoted, value, wrong};
+use super::options::{Known, Options, value, wrong};
 use super::{ImportError, Imported};
 
 const KNOWN: &[Known] = &[
@@ -123,7 +123,21 @@ struct Asked {
     taps: Vec<u32>,
     seed: u64,
     shots: u32,
+    /// The line of the few-shot file; below 0, references are drawn.
+    iterate: i64,
     state: String,
+}
+
+impl Asked {
+    fn is_industrial(&self) -> bool {
+        self.script == Script::MvtecTrain
+    }
+
+    /// Whether a class's sentences would lack the name that the original has in them. Case is the same to
+    /// the tokenizer; without references, other sets' classes are learned from, each by its name.
+    fn has_names(&self) -> bool {
+        self.is_industrial() || self.script.is_zero() || self.set.0 == "retina-resc"
+    }
 }
 
 /// The pipeline of a command line. Errors: what argparse or the scripts refuse, and what has no
@@ -136,41 +150,44 @@ pub fn import(system: System, words: &[String]) -> Result<Imported, ImportError>
     let script = Script::of(system, words)?;
     let options = Options::parse(name, KNOWN, &joined(words))?;
     let asked = read(system, script, &options)?;
+    let save = matches!(script, Script::TestFew | Script::TrainVisual);
+    let run = if save { vec!["--save".to_owned(), "panels".to_owned()] } else { Vec::new() };
+    let hooks = asked.has_names().then(|| {
+        let industrial = format!("let industrial = {};", asked.is_industrial());
+        (NAMES_FILE, NAMES.replace("let industrial = false;", &industrial))
+    });
+    let notes = notes(&asked).into_iter().map(str::to_owned).collect();
+    Ok(Imported { pipeline: write::written(&asked), hooks, trains: !script.tests(), run, notes })
+}
+
+/// Where the pipeline does not do what the original does.
+fn notes(asked: &Asked) -> Vec<&'static str> {
     let mut notes = Vec::new();
-    let mut note = |text: &str| notes.push(text.to_owned());
-    if script.tests() {
-        note(
+    if asked.script.tests() {
+        notes.push(
             "the original reads a checkpoint; `state` may name its `.pth` file, or train with `loupe train`",
         );
-    } else {
-        note("train it first: `loupe train PIPELINE.toml`, then run it");
     }
-    match script {
-        Script::MvtecTrain => {
-            note(
-                "the original goes on testing the images that it learned from, and so does `[compat]`, as an \
-                 oracle; without it they leave the test set",
-            );
-            note("the original says \"with defects\" of normal images too: `hooks`");
-        }
-        Script::TrainZero => note(
+    match asked.script {
+        Script::MvtecTrain => notes.extend([
+            "the original goes on testing the images that it learned from, and so does `[compat]`, as an \
+             oracle; without it they leave the test set",
+            "the original says \"with defects\" of normal images too: `hooks`",
+        ]),
+        Script::TrainZero => notes.push(
             "the original looks at the test set five times an epoch, this one once, after each epoch",
+        ),
+        Script::TestZero => {}
+        _ if asked.iterate < 0 => notes.push(
+            "references are drawn by loupe's generator, so that they are others than the original's",
+        ),
+        _ if asked.iterate > 0 => notes.push(
+            "where the few-shot file has one line of each kind, it is taken, whatever its number; the \
+             original fails there",
         ),
         _ => {}
     }
-    if options.text("iterate") != "0" && !script.is_zero() {
-        note(
-            "`--iterate`: the number of the line is `data.references.seed`; a negative one is \
-              `data.references.select = \"seeded\"`",
-        );
-    }
-    let save = matches!(script, Script::TestFew | Script::TrainVisual);
-    let run = if save { vec!["--save".to_owned(), "panels".to_owned()] } else { Vec::new() };
-    let hooks = (script == Script::MvtecTrain).then(|| {
-        let text = NAMES.replace("let industrial = false;", "let industrial = true;");
-        (NAMES_FILE, text)
-    });
-    Ok(Imported { pipeline: written(&asked), hooks, run, notes })
+    notes
 }
 
 /// argparse lets `--features_list` take several words.
@@ -251,135 +268,8 @@ fn read(system: System, script: Script, options: &Options) -> Result<Asked, Impo
             .filter(ascends)
             .ok_or_else(|| wrong("features_list", "blocks from 1 to 24 that ascend", &taps))?,
         seed: options.parsed("seed", "a whole number")?,
+        iterate: options.parsed("iterate", "a whole number")?,
         shots: if script.is_zero() { 0 } else { number("shot", "a number of references")? },
         state: if state.is_empty() { "states".to_owned() } else { state },
     })
-}
-
-fn written(asked: &Asked) -> String {
-    let (layout, masks) = asked.set;
-    let industrial = asked.script == Script::MvtecTrain;
-    let head = if masks { "seg" } else { "det" };
-    let Asked { size, shots, seed, .. } = asked;
-    let fusion = match asked.system {
-        System::ClipMpcad => "madff",
-        System::Mvfa => "mvfa",
-    };
-    let references = match (asked.script.is_zero(), industrial) {
-        (true, _) => "{ shots = 0 }".to_owned(),
-        (_, true) => format!(
-            "{{ shots = {shots}, anomalous = \"shots\", seed = {seed}, select = \"seeded\" }}"
-        ),
-        _ => format!(
-            "{{ shots = {shots}, anomalous = \"shots\", select = \"manifest\", \
-             manifest = \"${{LOUPE_DATA}}/fewshot_seed/{{class}}/{{shots}}-shot.txt\" }}"
-        ),
-    };
-    let normalize = if industrial { "clip" } else { "none" };
-    let hooks = if industrial { format!("hooks = \"{NAMES_FILE}\"\n") } else { String::new() };
-    let mut out = format!(
-        "loupe = 1\n{hooks}[data]\ndataset    = {layout}\nroot       = {root}\nreferences = {references}\n[stages]\n\
-         image   = {{ prepare = \"square\", sizes = [{size}], filter = \"pillow-bicubic\", normalize = \"{normalize}\" }}\n\
-         clip    = {{ encoder = \"clip\", image = \"image\", model = \"ViT-L-14-336\", weights = \"openai\", activation = \"gelu\" }}\n\
-         adapted = {{ fusion = \"{fusion}\", taps = \"clip\", at = {taps:?}, image = \"image\", heads = [\"seg\", \"det\"], state = {state} }}\n\
-         words   = {{ prompts = \"ensemble\", sets = [\"clip-35\"], subject = \"class\", embed_with = \"clip\" }}\n",
-        layout = quoted(layout),
-        root = quoted(&asked.root),
-        taps = asked.taps,
-        state = quoted(&asked.state),
-    );
-    out += &voting(asked, head, masks);
-    out += "[train]\nstage     = \"adapted\"\ntext      = \"words\"\n";
-    if !asked.script.is_zero() {
-        out += "augment   = \"mvfa-11\"\n";
-    }
-    let (masks, keep) = if industrial { ("smooth", "last") } else { ("nearest", "best-test") };
-    let _ = write!(
-        out,
-        "masks     = \"{masks}\"\n\
-         loss      = {{ det = \"bce-on-probability\", seg = [\"focal\", \"dice\"] }}\n\
-         optimizer = {{ name = \"adam\", lr = {lr}, betas = [0.5, 0.999] }}\n\
-         epochs    = {epochs}\nkeep      = \"{keep}\"\n",
-        lr = asked.lr,
-        epochs = asked.epochs,
-    );
-    if asked.script.is_zero() {
-        let others = SETS.iter().filter(|set| set.1 != layout);
-        let root = quoted(&asked.root);
-        let line = |set: &(&str, &str, bool)| {
-            format!("    {{ dataset = \"{}\", root = {root} }},\n", set.1)
-        };
-        let _ = write!(out, "auxiliary = [\n{}]\n", others.map(line).collect::<String>());
-    }
-    if industrial {
-        out += "[compat]\ntest_learned = true\n";
-    }
-    let _ = write!(out, "[protocol]\nuse = [\"native\"]\n[run]\nseed = {seed}\n");
-    out
-}
-
-/// What makes of tokens a map and a verdict.
-fn voting(asked: &Asked, head: &str, masks: bool) -> String {
-    let size = asked.size;
-    let told = |name: &str, head: &str, emit: &str| {
-        format!(
-            "{name:7} = {{ scorer = \"language\", query = \"adapted.{head}_tokens\", text = \"words\", model = \"average\", \
-             renormalize = true, scale = 100.0{emit} }}\n"
-        )
-    };
-    let map = |name: &str, of: &str, then: &str| {
-        format!(
-            "{name:7} = {{ map = \"bilinear-align-corners\", of = \"{of}\", size = {size}{then} }}\n"
-        )
-    };
-    let margin = ", emit = \"margin\"";
-    let sigmoid = ", then = \"sigmoid\"";
-    let zero =
-        map("zero_at", "told", sigmoid) + "zero    = { fusion = \"sum\", parts = \"zero_at\" }\n";
-    if asked.script.is_zero() {
-        return [
-            told("told", "seg", margin),
-            zero,
-            told("telling", "det", ""),
-            "per_tap = { pool = \"mean\", of = \"telling\" }\n\
-             verdict = { fusion = \"sum\", parts = \"per_tap\" }\n\
-             [output]\nanomaly_map   = \"zero\"\nanomaly_score = \"verdict\"\n"
-                .to_owned(),
-        ]
-        .concat();
-    }
-    let bank = format!(
-        "differs = {{ scorer = \"nearest\", query = \"adapted.{head}_tokens\", rows = [\"adapted.{head}_tokens\", \
-         \"adapted.{head}_prefix\"], fit_on = \"references\", augment = \"mvfa-11\", distance = \"cosine\" }}\n\
-         {}few     = {{ fusion = \"sum\", parts = \"few_at\" }}\n",
-        map("few_at", "differs", "")
-    );
-    let both = |few: &str| {
-        format!(
-            "zero01  = {{ fusion = \"min-max\", parts = \"zero\", fit_on = \"test-set\" }}\n\
-             few01   = {{ fusion = \"min-max\", parts = \"{few}\", fit_on = \"test-set\" }}\n\
-             both    = {{ fusion = \"weighted\", parts = [\"zero01\", \"few01\"], weights = [0.5, 0.5] }}\n"
-        )
-    };
-    let parts = match masks {
-        true => [
-            told("told", head, margin),
-            zero,
-            bank,
-            both("few"),
-            "verdict = { pool = \"max\", of = \"both\" }\n\
-             [output]\nanomaly_map   = \"both\"\nanomaly_score = \"verdict\"\n"
-                .to_owned(),
-        ],
-        false => [
-            told("told", head, ""),
-            "per_tap = { pool = \"mean\", of = \"told\" }\n\
-             zero    = { fusion = \"sum\", parts = \"per_tap\" }\n"
-                .to_owned(),
-            bank,
-            "mean    = { pool = \"mean\", of = \"few\" }\n".to_owned() + both("mean").as_str(),
-            "[output]\nanomaly_map   = \"few\"\nanomaly_score = \"both\"\n".to_owned(),
-        ],
-    };
-    parts.concat()
 }

@@ -273,7 +273,51 @@ fn the_industrial_loop_is_one_epoch_on_mvtec() {
     assert!(made.notes.iter().any(|note| note.contains("leave the test set")));
     assert!(made.hooks.unwrap().1.contains("let industrial = true;"));
     let medical = of_mvfa(mvfa::System::ClipMpcad, "train_few.py").unwrap();
-    assert!(medical.hooks.is_none() && !medical.pipeline.contains("[compat]"));
+    assert!(medical.hooks.unwrap().1.contains("let industrial = false;"));
+    assert!(!medical.pipeline.contains("[compat]"));
+}
+
+/// `macular OCT` here is `retinal OCT` there; without references that set is always among those learned from.
+#[test]
+fn names_that_differ_come_with_a_hook() {
+    let line = "loupe = 1\nhooks = \"clipmpcad-names.rhai\"\n";
+    for (system, words, hooked) in [
+        (mvfa::System::Mvfa, "train_few.py --obj Retina_RESC", true),
+        (mvfa::System::ClipMpcad, "test_few.py --obj Retina_RESC", true),
+        (mvfa::System::ClipMpcad, "", true),
+        (mvfa::System::Mvfa, "train_zero.py --obj Brain", true),
+        (mvfa::System::Mvfa, "test_zero.py", true),
+        (mvfa::System::Mvfa, "", false),
+        (mvfa::System::ClipMpcad, "--obj Chest", false),
+    ] {
+        let made = of_mvfa(system, words).unwrap();
+        let (hook, is_said) = (made.hooks.is_some(), made.pipeline.starts_with(line));
+        assert_eq!((hook, is_said), (hooked, hooked), "{words}");
+    }
+}
+
+#[test]
+fn the_line_of_the_few_shot_file_is_a_seed_and_a_negative_one_draws() {
+    for (words, keys, note) in [
+        ("", "seed = 0, select = \"manifest\", manifest = ", None),
+        ("--iterate 2", "seed = 2, select = \"manifest\", manifest = ", Some("original fails")),
+        ("--iterate -1", "seed = 111, select = \"seeded\" }\n", Some("loupe's generator")),
+        ("--iterate -1 --seed 7", "seed = 7, select = \"seeded\" }\n", Some("loupe's generator")),
+    ] {
+        let made = of_mvfa(mvfa::System::ClipMpcad, words).unwrap();
+        let keys = format!("references = {{ shots = 4, anomalous = \"shots\", {keys}");
+        assert!(made.pipeline.contains(&keys), "{words}: {}", made.pipeline);
+        assert_eq!(made.notes.len(), usize::from(note.is_some()), "{words}: {:?}", made.notes);
+        assert!(note.is_none_or(|note| made.notes[0].contains(note)), "{:?}", made.notes);
+    }
+}
+
+#[test]
+fn what_trains_in_the_original_is_trained_first() {
+    let trains = |words: &str| of_mvfa(mvfa::System::ClipMpcad, words).unwrap().trains;
+    assert!(trains("train_few.py") && trains("mvtec_train.py"));
+    assert!(!trains("test_few.py") && !trains("train_visual.py"));
+    assert!(!of("").unwrap().trains);
 }
 
 #[test]
@@ -284,5 +328,6 @@ fn what_mvfas_scripts_refuse_is_refused() {
     assert!(said("--batch_size 4").contains("other than 1 breaks it"));
     assert!(said("train_visual.py").contains("there is no script `train_visual.py`"));
     assert!(said("--shot 0").contains("--shot"));
+    assert!(said("--iterate two").contains("`--iterate` wants a whole number, got `two`"));
     assert!(said("--features_lst 6").contains("did you mean `--features_list`?"));
 }

@@ -1,7 +1,8 @@
 //! Tensors out of files that other programs wrote: safetensors, and PyTorch's zip archives (checkpoints,
-//! state dictionaries, TorchScript). A pickle is read as data: nothing in a file is executed, and bytes
-//! are borrowed.
+//! state dictionaries, TorchScript). A pickle is read as data: nothing in a file is executed, a name that no
+//! weights need refuses the file, and bytes are borrowed.
 
+mod globals;
 mod pickle;
 mod tensor;
 mod torch;

@@ -3,7 +3,7 @@
 //! Values stand in one list and refer to each other by index, so neither a deep nor a self-sharing
 //! file can exhaust the stack or the memory: what is built is proportional to the bytes read.
 
-use crate::{CheckpointError, Result, bad_file};
+use crate::{CheckpointError, Result, bad_file, globals};
 
 /// Index of a value in its `Pickle`.
 pub type Id = u32;
@@ -37,7 +37,7 @@ pub struct Pickle {
 }
 
 impl Pickle {
-    /// Reads one pickle. Errors: if it is damaged or uses what PyTorch does not.
+    /// Reads one pickle. Errors: if it is damaged, uses what PyTorch does not, or names what no weights need.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let mut machine =
             Machine { rest: bytes, values: Vec::new(), stack: Vec::new(), memo: Vec::new() };
@@ -185,6 +185,7 @@ impl Machine<'_> {
             };
             (text(module)?, text(name)?)
         };
+        globals::check(&module, &name)?;
         self.push(Value::Global(module, name));
         Ok(())
     }

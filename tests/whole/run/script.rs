@@ -117,6 +117,25 @@ fn an_imported_command_line_is_a_pipeline_that_checks() {
     assert!(wrong.stderr.contains("did you mean `--shots`?"), "{}", wrong.stderr);
 }
 
+/// A script that trains before it tests is two commands.
+#[test]
+fn an_imported_training_comes_before_its_run() {
+    let world = World::new();
+    for (line, commands) in [
+        (
+            &["train_few.py", "--obj", "Brain"][..],
+            "train it: loupe train PIPELINE.toml\nrun it: loupe run PIPELINE.toml\n",
+        ),
+        (&["test_few.py", "--obj", "Brain"], "run it: loupe run PIPELINE.toml --save panels\n"),
+    ] {
+        let ended = world.run(["import", "clipmpcad", "--"].iter().chain(line));
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let (_, said) = ended.stderr.split_at(ended.stderr.len() - commands.len());
+        assert_eq!(said, commands, "{}", ended.stderr);
+        assert_eq!(ended.stderr.contains("train it"), line[0] == "train_few.py");
+    }
+}
+
 /// Some map of a run.
 fn map_of(folder: &Path) -> std::path::PathBuf {
     let results = json(&folder.join("classes/woven.json"));
