@@ -243,7 +243,8 @@ impl Checkpoint {
         let (old, new) = (old.unwrap_or_default(), json!(train));
         let keys = new.as_object().into_iter().flatten();
         let changed = keys.filter(|(key, value)| *key != "epochs" && old.get(key) != Some(value));
-        let changed: Vec<&str> = changed.map(|(key, _)| key.as_str()).collect();
+        let spelt = |key| if key == "losses" { "loss" } else { key };
+        let changed: Vec<&str> = changed.map(|(key, _)| spelt(key.as_str())).collect();
         let what = match (old.is_null(), changed.as_slice()) {
             (false, [_, ..]) => format!("another `{}` of [train]", changed.join("`, `")),
             (false, []) => "other references, another seed or other stages".to_owned(),
