@@ -192,7 +192,7 @@ fn check_counts_and_fingerprints() {
           "root": "ROOT",
           "mask_above": 0,
           "fingerprint":
-              "802f1ecfaefdf2d7dbec1533835c963e24d1dfe9de7ee3f2e43fd229b6c7ede0",
+              "f5b76c2d0c440fd44ae07ee41f6d81d86e238e5849a798caf6812bf8d5ddf87d",
           "n_images": 5,
           "classes": [
             {
