@@ -13,16 +13,26 @@ const MIN_EXPONENT: f32 = -87.0;
 const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 
+/// `a * b + c`, in one instruction or two.
+pub(crate) trait Fma: Fn(f32, f32, f32) -> f32 + Copy {}
+
+impl<F: Fn(f32, f32, f32) -> f32 + Copy> Fma for F {}
+
 /// `e^x` for `x <= 0`, relative error below 2e-7; below -87 at most 2e-38.
 #[inline(always)]
 pub fn exp_of_negative(x: f32) -> f32 {
+    exp_with(x, |a, b, c| a * b + c)
+}
+
+#[inline(always)]
+pub(crate) fn exp_with(x: f32, fma: impl Fma) -> f32 {
     let x = if x < MIN_EXPONENT { MIN_EXPONENT } else { x };
-    let shifted = x * std::f32::consts::LOG2_E + ROUNDER;
+    let shifted = fma(x, std::f32::consts::LOG2_E, ROUNDER);
     let whole = shifted - ROUNDER;
-    let rest = (x - whole * LN_2_HIGH) - whole * LN_2_LOW;
+    let rest = fma(whole, -LN_2_LOW, fma(whole, -LN_2_HIGH, x));
     let mut value = 0.001_382_942_1;
     for coefficient in [0.008_374_772, 0.041_668_36, 0.166_664_21, 0.499_999_9, 1.0, 1.0] {
-        value = value * rest + coefficient;
+        value = fma(value, rest, coefficient);
     }
     // Adding to the exponent's bits multiplies by a power of two.
     f32::from_bits(value.to_bits().wrapping_add(shifted.to_bits() << 23))
@@ -31,8 +41,13 @@ pub fn exp_of_negative(x: f32) -> f32 {
 /// `1 - erf(x)` for `x >= 0`, absolute error below 4e-7.
 #[inline(always)]
 pub fn erfc_of_positive(x: f32) -> f32 {
+    erfc_with(x, |a, b, c| a * b + c)
+}
+
+#[inline(always)]
+pub(crate) fn erfc_with(x: f32, fma: impl Fma) -> f32 {
     let x = if x > 6.5 { 6.5 } else { x };
-    let t = 1.0 / (1.0 + 0.55 * x);
+    let t = 1.0 / fma(0.55, x, 1.0);
     let mut value = 0.057_354_875;
     for coefficient in [
         -0.332_676_17,
@@ -45,9 +60,9 @@ pub fn erfc_of_positive(x: f32) -> f32 {
         0.310_582_22,
         0.310_296_6,
     ] {
-        value = value * t + coefficient;
+        value = fma(value, t, coefficient);
     }
-    value * t * exp_of_negative(-x * x)
+    value * t * exp_with(-x * x, fma)
 }
 
 /// Sum of `f` over the values in eight lanes: faster than one after the other, and closer to the

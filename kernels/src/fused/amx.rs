@@ -1,9 +1,11 @@
 //! Products of bf16 with f32 sums on AMX tiles: 16 rows of 64 bytes each, eight of them.
 
 use std::arch::asm;
+use std::arch::x86_64::*;
 
-use super::avx::with_16;
-use super::tile::{LANES, Panel, Tile, Work, bf16_bits};
+use super::avx::turn_16;
+use super::tile::{Block, LANES, Panel, Tile, Work, bf16_bits, exp2_series};
+use crate::gelu::{Activation, gelu_for_bf16};
 
 /// Operands lie in tiles of 16 x 32 values, those of a panel's 16 rows or columns one after the other
 /// along k. A right tile holds, for two values of k at a time, those of its 16 columns in turn.
@@ -17,9 +19,8 @@ impl Tile for Amx {
     type Elem = u16;
     const MR: usize = 32;
     const NR: usize = 32;
-    const PARTS: usize = 2;
     const KU: usize = 32;
-    const K_BLOCK: usize = 256;
+    const K_BLOCK: usize = usize::MAX;
     const EXP_TERMS: usize = 4;
 
     #[inline(always)]
@@ -48,33 +49,44 @@ impl Tile for Amx {
     }
 
     #[inline(always)]
-    unsafe fn put_pair(to: *mut u16, [even, odd]: [u16; 2]) {
-        // SAFETY: the caller's; neighbours along k stand side by side.
-        unsafe { to.cast::<u32>().write_unaligned(u32::from(even) | u32::from(odd) << 16) };
+    fn word([low, high]: [u16; 2]) -> u32 {
+        u32::from(low) | u32::from(high) << 16
     }
 
     #[inline(always)]
-    unsafe fn put_pair_of_column(to: *mut u16, pair: [u16; 2]) {
-        // SAFETY: the caller's; a right tile holds pairs too.
-        unsafe { Self::put_pair(to, pair) };
+    unsafe fn put_lanes(to: *mut u16, values: &[f32; LANES]) {
+        // SAFETY: the caller's, and within `with`.
+        unsafe { put_lanes(to, values) }
     }
 
     #[inline(always)]
     unsafe fn put_pairs(
         to: *mut u16,
-        column: usize,
-        k: usize,
+        [column, k]: [usize; 2],
         k_len: usize,
-        values: [[f32; LANES]; 2],
+        values: &[[f32; LANES]; 2],
     ) {
-        let [low, high] = values;
-        let mut pairs = [0_u32; LANES];
-        for lane in 0..LANES {
-            pairs[lane] = (bf16_bits(low[lane]) >> 16) | bf16_bits(high[lane]);
-        }
-        // SAFETY: the pairs of 16 columns stand side by side, and these are places of the caller's.
-        unsafe {
-            to.add(Self::b_at(column, k, k_len)).cast::<[u32; LANES]>().write_unaligned(pairs);
+        // SAFETY: the caller's, and within `with`; pairs of 16 columns stand side by side.
+        unsafe { put_pairs(to.add(Self::b_at(column, k, k_len)), values) }
+    }
+
+    #[inline(always)]
+    fn exp2(x: [f32; LANES]) -> [f32; LANES] {
+        // SAFETY: within `with`.
+        unsafe { exp2(x) }
+    }
+
+    #[inline(always)]
+    fn turn(block: &mut Block) {
+        // SAFETY: within `with`.
+        unsafe { turn_16(block) }
+    }
+
+    #[inline(always)]
+    fn activate(activation: Activation, row: &mut [f32]) {
+        match activation {
+            Activation::Gelu => gelu_for_bf16(row, Self::fma),
+            other => other.apply_with(row, Self::fma),
         }
     }
 
@@ -100,11 +112,81 @@ impl Tile for Amx {
         }
         // SAFETY: the caller has asked the CPU; the shapes are 64 bytes.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes.0, options(nostack, readonly)) };
-        // SAFETY: a CPU with tiles has AVX-512.
-        unsafe { with_16(work) };
+        // SAFETY: a CPU with tiles has AVX-512 and its conversions to bf16; `found` asks for both.
+        unsafe { with_tiles(work) };
         // SAFETY: the registers hold nothing that is still wanted.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
     }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+fn with_tiles(work: impl Work) {
+    work.run();
+}
+
+/// Rounds to nearest even; values below the least normal one become 0.
+///
+/// # Safety
+/// `to` is 16 places that nobody else has.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl,avx512bf16")]
+unsafe fn put_lanes(to: *mut u16, values: &[f32; LANES]) {
+    // SAFETY: 64 bytes are read and 32 written, as the caller lends.
+    unsafe {
+        let rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(values.as_ptr()));
+        to.cast::<__m256bh>().write_unaligned(rounded);
+    }
+}
+
+/// The first values of each pair in one register, the second in the other: they are shuffled together.
+///
+/// # Safety
+/// `to` is 32 places that nobody else has.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn put_pairs(to: *mut u16, [low, high]: &[[f32; LANES]; 2]) {
+    // SAFETY: 128 bytes are read and 64 written, as the caller lends.
+    unsafe {
+        let [low, high] = [low, high].map(|lanes| _mm512_loadu_ps(lanes.as_ptr()));
+        let low = _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(
+            _mm512_cvtneps_pbh(low),
+        ));
+        let high = _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(
+            _mm512_cvtneps_pbh(high),
+        ));
+        let pairs = _mm512_or_si512(low, _mm512_slli_epi32::<16>(high));
+        _mm512_storeu_si512(to.cast(), pairs);
+    }
+}
+
+/// Relative error below 5e-5; 0 below the least normal number.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn exp2(x: [f32; LANES]) -> [f32; LANES] {
+    // SAFETY: a row is 64 bytes.
+    let x = unsafe { _mm512_loadu_ps(x.as_ptr()) };
+    let rest = _mm512_reduce_ps::<0>(x);
+    let mut lanes = [0.0; LANES];
+    // SAFETY: as above.
+    unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), rest) };
+    let series = lanes.map(|rest| exp2_series::<Amx>(rest));
+    // SAFETY: as above.
+    unsafe {
+        let power = _mm512_scalef_ps(_mm512_loadu_ps(series.as_ptr()), _mm512_sub_ps(x, rest));
+        _mm512_storeu_ps(lanes.as_mut_ptr(), power);
+    }
+    lanes
+}
+
+/// Asks for the lines of the four tiles that are loaded two steps on: they come into the nearest cache
+/// while the tiles at hand multiply, which loads of tiles by themselves do not see to.
+macro_rules! ahead {
+    ($($line:literal),*) => {
+        concat!($(
+            "prefetcht0 [{a0} + 2048 + ", $line, "]\n", "prefetcht0 [{a1} + 2048 + ", $line, "]\n",
+            "prefetcht0 [{b0} + 2048 + ", $line, "]\n", "prefetcht0 [{b1} + 2048 + ", $line, "]\n",
+        )*)
+    };
 }
 
 /// Two tiles by two, `n` steps along k.
@@ -140,6 +222,7 @@ unsafe fn multiply(a: [*const u16; 2], b: [*const u16; 2], n: usize, c: *mut f32
             "tileloadd tmm5, [{a1} + {row}]",
             "tdpbf16ps tmm2, tmm5, tmm6",
             "tileloadd tmm7, [{b1} + {row}]",
+            ahead!(0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960),
             "tdpbf16ps tmm1, tmm4, tmm7",
             "tdpbf16ps tmm3, tmm5, tmm7",
             "add {a0}, 1024", "add {a1}, 1024", "add {b0}, 1024", "add {b1}, 1024",

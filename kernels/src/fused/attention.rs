@@ -7,7 +7,7 @@
 
 use super::buffer::Plain;
 use super::scratch::{carve, lines_of};
-use super::tile::{LANES, Panel, Tile};
+use super::tile::{Block, LANES, Panel, Tile};
 
 /// Keys whose scores are held at a time.
 const KEY_BLOCK: usize = 256;
@@ -99,11 +99,9 @@ impl<'s, E: Plain> Scratch<'s, E> {
         let Vectors { n, width, .. } = keys;
         for token in 0..n.next_multiple_of(T::MR) {
             let row = keys.row(token.min(n - 1));
-            for (k, pair) in (0..width).step_by(2).zip(row.as_chunks::<2>().0) {
-                // SAFETY: a row of the operand, and channels of it.
-                unsafe {
-                    T::put_pair(self.keys.as_mut_ptr().add(T::a_at(token, k, width)), *pair);
-                }
+            for (k, run) in (0..width).step_by(T::KU).zip(row.chunks_exact(T::KU)) {
+                let at = T::a_at(token, k, width);
+                self.keys[at..at + T::KU].copy_from_slice(run);
             }
         }
     }
@@ -114,19 +112,46 @@ impl<'s, E: Plain> Scratch<'s, E> {
         let Vectors { n, width, .. } = values;
         let k_len = n.next_multiple_of(T::MR);
         let zeros = [T::elem(0.0); LANES];
-        for token in (0..k_len).step_by(2) {
+        let lanes = |token: usize, channel: usize| match token < n {
+            true => &values.row(token)[channel..channel + LANES],
+            false => &zeros,
+        };
+        for first in (0..k_len).step_by(LANES * T::WORD) {
             for channel in (0..width).step_by(LANES) {
-                let lanes = |token: usize| match token < n {
-                    true => &values.row(token)[channel..channel + LANES],
-                    false => &zeros,
-                };
-                let (even, odd) = (lanes(token), lanes(token + 1));
-                for lane in 0..LANES {
-                    // SAFETY: a channel's places, and tokens below `k_len`.
-                    unsafe {
-                        let at = T::a_at(channel + lane, token, k_len);
-                        T::put_pair(self.values.as_mut_ptr().add(at), [even[lane], odd[lane]]);
+                let mut block = [[0; LANES]; LANES];
+                for (i, words) in block.iter_mut().enumerate() {
+                    let token = first + i * T::WORD;
+                    let [one, other] = [token, token + T::WORD - 1].map(|at| lanes(at, channel));
+                    for (lane, word) in words.iter_mut().enumerate() {
+                        *word = T::word([one[lane], other[lane]]);
                     }
+                }
+                self.put_block_of_values::<T>(block, [channel, first], k_len);
+            }
+        }
+    }
+
+    /// Words of tokens along rows, of channels along columns.
+    #[inline(always)]
+    fn put_block_of_values<T: Tile<Elem = E>>(
+        &mut self,
+        mut block: Block,
+        [channel, first]: [usize; 2],
+        k_len: usize,
+    ) {
+        let to = self.values.as_mut_ptr().cast::<u32>();
+        if T::KU > 1 {
+            T::turn(&mut block);
+        }
+        for (i, words) in block.iter().enumerate() {
+            if T::KU > 1 {
+                let at = T::a_at(channel + i, first, k_len) / T::WORD;
+                // SAFETY: values of a channel stand together within `KU`, which is `LANES` words.
+                unsafe { to.add(at).cast::<[u32; LANES]>().write_unaligned(*words) };
+            } else if first + i < k_len {
+                for (lane, word) in words.iter().enumerate() {
+                    // SAFETY: a channel's place of a token that there is.
+                    unsafe { *to.add(T::a_at(channel + lane, first + i, k_len)) = *word };
                 }
             }
         }
@@ -195,11 +220,27 @@ impl<'s, E: Plain> Scratch<'s, E> {
         for total in &mut totals[..T::NR] {
             *total = 1.0 / *total;
         }
+        self.turn_sums::<T>(width, &totals);
+    }
+
+    /// Sums of channels by queries, scaled, become results query by query.
+    #[inline(always)]
+    fn turn_sums<T: Tile<Elem = E>>(&mut self, width: usize, scales: &[f32; 64]) {
         for channel in (0..width).step_by(LANES) {
-            for (column, total) in totals[..T::NR].iter().enumerate() {
-                let to = &mut self.turned[column * width + channel..][..LANES];
-                for (lane, to) in to.iter_mut().enumerate() {
-                    *to = self.sums[(channel + lane) * T::NR + column] * total;
+            for column in (0..T::NR).step_by(LANES) {
+                let mut block = [[0; LANES]; LANES];
+                for (i, words) in block.iter_mut().enumerate() {
+                    let line = &self.sums[(channel + i) * T::NR + column..][..LANES];
+                    for (lane, word) in words.iter_mut().enumerate() {
+                        *word = (line[lane] * scales[column + lane]).to_bits();
+                    }
+                }
+                T::turn(&mut block);
+                for (i, words) in block.iter().enumerate() {
+                    let to = &mut self.turned[(column + i) * width + channel..][..LANES];
+                    for (to, word) in to.iter_mut().zip(words) {
+                        *to = f32::from_bits(*word);
+                    }
                 }
             }
         }
@@ -210,13 +251,21 @@ impl<'s, E: Plain> Scratch<'s, E> {
     #[inline(always)]
     fn put_queries<T: Tile<Elem = E>>(&mut self, queries: Vectors<E>, first: usize) {
         let width = queries.width;
-        for column in 0..T::NR {
-            let row = (first + column).min(queries.n - 1);
-            for (k, pair) in (0..width).step_by(2).zip(queries.row(row).as_chunks::<2>().0) {
-                // SAFETY: a column of the panel, and channels of it.
-                unsafe {
-                    let at = T::b_at(column, k, width);
-                    T::put_pair_of_column(self.queries.as_mut_ptr().add(at), *pair);
+        let to = self.queries.as_mut_ptr().cast::<u32>();
+        for column in (0..T::NR).step_by(LANES) {
+            for k in (0..width).step_by(LANES * T::WORD) {
+                let mut block = [[0; LANES]; LANES];
+                for (i, words) in block.iter_mut().enumerate() {
+                    let row = queries.row((first + column + i).min(queries.n - 1));
+                    for (word, values) in words.iter_mut().zip(row[k..].chunks_exact(T::WORD)) {
+                        *word = T::word([values[0], values[T::WORD - 1]]);
+                    }
+                }
+                T::turn(&mut block);
+                for (i, words) in block.iter().enumerate() {
+                    let at = T::b_at(column, k + i * T::WORD, width) / T::WORD;
+                    // SAFETY: columns of a panel stand side by side, and these are places of it.
+                    unsafe { to.add(at).cast::<[u32; LANES]>().write_unaligned(*words) };
                 }
             }
         }
@@ -267,7 +316,10 @@ impl<'s, E: Plain> Scratch<'s, E> {
                 let now = peak[i] * gain;
                 let now = if before > now { before } else { now };
                 shift[i] = now;
-                fade[i] = exp2::<T>(before - now);
+                fade[i] = before - now;
+            }
+            let fade = T::exp2(fade);
+            for i in 0..LANES {
                 total[i] = totals[lane + i] * fade[i];
             }
             for key in (0..len).step_by(2) {
@@ -275,12 +327,15 @@ impl<'s, E: Plain> Scratch<'s, E> {
                 for (half, weights) in pair.iter_mut().enumerate() {
                     let line = &self.scores[(key + half) * T::NR + lane..][..LANES];
                     for i in 0..LANES {
-                        weights[i] = exp2::<T>(T::fma(line[i], gain, -shift[i]));
+                        weights[i] = T::fma(line[i], gain, -shift[i]);
+                    }
+                    *weights = T::exp2(*weights);
+                    for i in 0..LANES {
                         total[i] += weights[i];
                     }
                 }
                 // SAFETY: a pair of keys of this block, and `LANES` of its columns.
-                unsafe { T::put_pairs(self.weights.as_mut_ptr(), lane, key, len, pair) };
+                unsafe { T::put_pairs(self.weights.as_mut_ptr(), [lane, key], len, &pair) };
             }
             for line in self.sums.chunks_exact_mut(T::NR) {
                 line[lane..lane + LANES].iter_mut().zip(fade).for_each(|(sum, fade)| *sum *= fade);
@@ -289,29 +344,4 @@ impl<'s, E: Plain> Scratch<'s, E> {
             totals[lane..lane + LANES].copy_from_slice(&total);
         }
     }
-}
-
-/// `2^x` for `x <= 0`; below -126 as 2^-126. Relative error below 3e-7 with six terms of the series,
-/// below 5e-5 with four.
-#[inline(always)]
-fn exp2<T: Tile>(x: f32) -> f32 {
-    const ROUNDER: f32 = 12_582_912.0;
-    const TERMS: [f32; 7] = [
-        1.0,
-        std::f32::consts::LN_2,
-        0.240_226_5,
-        0.055_504_11,
-        0.009_618_129,
-        0.001_333_355_8,
-        0.000_154_035_3,
-    ];
-    let x = if x < -126.0 { -126.0 } else { x };
-    let shifted = x + ROUNDER;
-    let rest = x - (shifted - ROUNDER);
-    let mut value = TERMS[T::EXP_TERMS];
-    for term in (0..T::EXP_TERMS).rev() {
-        value = T::fma(value, rest, TERMS[term]);
-    }
-    // Adding to the exponent's bits multiplies by a power of two.
-    f32::from_bits(value.to_bits().wrapping_add(shifted.to_bits() << 23))
 }

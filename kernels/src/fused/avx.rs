@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::portable::{f32_at, put_f32_pairs, rounded};
-use super::tile::{LANES, Panel, Tile, Work};
+use super::portable::{f32_at, f32_tile, rounded};
+use super::tile::{Block, LANES, Panel, Tile, Work};
 
 /// Eight lanes, with fused multiply and add.
 #[derive(Clone, Copy)]
@@ -13,89 +13,87 @@ pub(super) struct Avx2<const BF16: bool>;
 #[derive(Clone, Copy)]
 pub(super) struct Avx512<const BF16: bool>;
 
-/// What both are but for their panels.
-macro_rules! f32_tile {
-    ($tile:ident, $rows:literal x $columns:literal, $multiply:ident, $with:ident) => {
-        impl<const BF16: bool> Tile for $tile<BF16> {
-            type Elem = f32;
-            const MR: usize = $rows;
-            const NR: usize = $columns;
-            const KU: usize = 1;
-            const K_BLOCK: usize = 256;
-            const EXP_TERMS: usize = if BF16 { 4 } else { 6 };
+f32_tile!(Avx2, 6 x 16, {
+    #[inline(always)]
+    fn fma(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
 
-            #[inline(always)]
-            fn elem(value: f32) -> f32 {
-                rounded::<BF16>(value)
-            }
+    #[inline(always)]
+    unsafe fn multiply(a: Panel<f32>, b: Panel<f32>, k: usize, c: *mut f32, fresh: bool) {
+        // SAFETY: the caller's.
+        unsafe { multiply_8(a.at, b.at, k, c, fresh) }
+    }
 
-            #[inline(always)]
-            fn value(elem: f32) -> f32 {
-                elem
-            }
+    #[inline(always)]
+    unsafe fn with(work: impl Work) {
+        // SAFETY: the caller has asked the CPU.
+        unsafe { with_8(work) }
+    }
+});
 
-            #[inline(always)]
-            fn fma(a: f32, b: f32, c: f32) -> f32 {
-                a.mul_add(b, c)
-            }
+f32_tile!(Avx512, 8 x 32, {
+    #[inline(always)]
+    fn fma(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
 
-            #[inline(always)]
-            fn a_at(row: usize, k: usize, k_len: usize) -> usize {
-                f32_at(Self::MR, row, k, k_len)
-            }
+    #[inline(always)]
+    fn turn(block: &mut Block) {
+        // SAFETY: within `with`.
+        unsafe { turn_16(block) }
+    }
 
-            #[inline(always)]
-            fn b_at(column: usize, k: usize, k_len: usize) -> usize {
-                f32_at(Self::NR, column, k, k_len)
-            }
+    #[inline(always)]
+    unsafe fn multiply(a: Panel<f32>, b: Panel<f32>, k: usize, c: *mut f32, fresh: bool) {
+        // SAFETY: the caller's.
+        unsafe { multiply_16(a.at, b.at, k, c, fresh) }
+    }
 
-            #[inline(always)]
-            unsafe fn put_pair(to: *mut f32, [even, odd]: [f32; 2]) {
-                // SAFETY: the caller's; the panel's rows stand side by side.
-                unsafe {
-                    *to = even;
-                    *to.add(Self::MR) = odd;
-                }
-            }
+    #[inline(always)]
+    unsafe fn with(work: impl Work) {
+        // SAFETY: the caller has asked the CPU.
+        unsafe { with_16(work) }
+    }
+});
 
-            #[inline(always)]
-            unsafe fn put_pair_of_column(to: *mut f32, [even, odd]: [f32; 2]) {
-                // SAFETY: the caller's; the panel's columns stand side by side.
-                unsafe {
-                    *to = even;
-                    *to.add(Self::NR) = odd;
-                }
-            }
-
-            #[inline(always)]
-            unsafe fn put_pairs(
-                to: *mut f32,
-                column: usize,
-                k: usize,
-                k_len: usize,
-                values: [[f32; LANES]; 2],
-            ) {
-                // SAFETY: the caller's.
-                unsafe { put_f32_pairs::<Self>(to, column, k, k_len, values) }
-            }
-
-            #[inline(always)]
-            unsafe fn multiply(a: Panel<f32>, b: Panel<f32>, k: usize, c: *mut f32, fresh: bool) {
-                // SAFETY: the caller's.
-                unsafe { $multiply(a.at, b.at, k, c, fresh) }
-            }
-
-            #[inline(always)]
-            unsafe fn with(work: impl Work) {
-                // SAFETY: the caller has asked the CPU.
-                unsafe { $with(work) }
-            }
+/// Rows become columns: pairs of words, of pairs, and of quarters of a register change places.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn turn_16(block: &mut Block) {
+    let mut rows = [_mm512_setzero_si512(); LANES];
+    for (row, words) in rows.iter_mut().zip(&*block) {
+        // SAFETY: a row is 64 bytes.
+        *row = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
+    }
+    let mut next = rows;
+    for i in 0..8 {
+        next[2 * i] = _mm512_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
+        next[2 * i + 1] = _mm512_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
+    }
+    for i in 0..4 {
+        for half in 0..2 {
+            let [one, other] = [next[4 * i + half], next[4 * i + 2 + half]];
+            rows[4 * i + 2 * half] = _mm512_unpacklo_epi64(one, other);
+            rows[4 * i + 2 * half + 1] = _mm512_unpackhi_epi64(one, other);
         }
-    };
+    }
+    for i in 0..4 {
+        for half in 0..2 {
+            let [one, other] = [rows[8 * half + i], rows[8 * half + 4 + i]];
+            next[8 * half + i] = _mm512_shuffle_i32x4::<0x88>(one, other);
+            next[8 * half + 4 + i] = _mm512_shuffle_i32x4::<0xdd>(one, other);
+        }
+    }
+    for i in 0..8 {
+        rows[i] = _mm512_shuffle_i32x4::<0x88>(next[i], next[8 + i]);
+        rows[8 + i] = _mm512_shuffle_i32x4::<0xdd>(next[i], next[8 + i]);
+    }
+    for (row, words) in rows.iter().zip(block) {
+        // SAFETY: a row is 64 bytes.
+        unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), *row) };
+    }
 }
-
-f32_tile!(Avx2, 6 x 16, multiply_8, with_8);
-f32_tile!(Avx512, 8 x 32, multiply_16, with_16);
 
 #[target_feature(enable = "avx2,fma")]
 fn with_8(work: impl Work) {

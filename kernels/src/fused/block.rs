@@ -1,5 +1,7 @@
 //! One pre-norm block, step by step.
 
+use std::ops::Range;
+
 use super::alike::AlikeHead;
 use super::attention::{Rule, Scratch, Take, Vectors};
 use super::buffer::Buffer;
@@ -112,10 +114,9 @@ impl<T: Tile> Sink for HeadSink<T> {
     fn put(&self, row: usize, column: usize, line: &mut [f32]) {
         let (head, channel) = (column / self.places, column % self.places);
         let first = (head * self.m + row) * self.places + channel;
-        // SAFETY: columns of this row of this head, which are this call's.
-        let to = unsafe { std::slice::from_raw_parts_mut(self.to.at(first), line.len()) };
-        for (to, value) in to.iter_mut().zip(line) {
-            *to = T::elem(*value);
+        for (i, lanes) in line.as_chunks::<LANES>().0.iter().enumerate() {
+            // SAFETY: columns of this row of this head, which are this call's; whole lanes, as `NR` is.
+            unsafe { T::put_lanes(self.to.at(first + i * LANES), lanes) };
         }
     }
 }
@@ -137,6 +138,15 @@ impl Sink for AddSink {
             *sum += *value;
         }
     }
+
+    #[inline(always)]
+    fn expect(&self, rows: Range<usize>, columns: Range<usize>) {
+        for row in rows {
+            for column in columns.clone().step_by(LANES) {
+                self.to.expect(row * self.width + column);
+            }
+        }
+    }
 }
 
 /// Activated, as left operand.
@@ -149,7 +159,7 @@ struct HiddenSink<T: Tile> {
 impl<T: Tile> Sink for HiddenSink<T> {
     #[inline(always)]
     fn put(&self, row: usize, column: usize, line: &mut [f32]) {
-        self.activation.apply(line);
+        T::activate(self.activation, line);
         let n = line.len().min(self.k_len - column);
         // SAFETY: columns of this row, which are this call's.
         unsafe { put_row::<T>(self.to.at(0), row, column, self.k_len, &line[..n]) };
@@ -182,7 +192,7 @@ unsafe fn norm<T: Tile>(
 struct NormRows<'a, T: Tile> {
     parameters: &'a [Vec<f32>; 2],
     tokens: &'a [f32],
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     to: Shared<T::Elem>,
     lengths: Shared<f32>,
 }

@@ -7,6 +7,8 @@ use super::buffer::Buffer;
 use super::product::Team;
 use super::tile::{Panel, Tile, Work};
 
+/// Values along k of panels that fit there.
+const K: usize = 256;
 /// Products of a panel that stays in the nearest cache, for a task.
 const REPEATS: usize = 20_000;
 
@@ -21,9 +23,9 @@ impl<T: Tile> Work for &mut Repeat<T> {
     fn run(self) {
         let (a, b) = (self.a.as_ptr(), self.b.as_ptr());
         for _ in 0..REPEATS {
-            let [a, b] = [a, b].map(|at| Panel { at, k_len: T::K_BLOCK });
+            let [a, b] = [a, b].map(|at| Panel { at, k_len: K });
             // SAFETY: both operands hold one panel, `c` its product; `rate`'s caller asked the CPU.
-            unsafe { T::multiply(a, b, T::K_BLOCK, self.c.as_mut_ptr(), false) };
+            unsafe { T::multiply(a, b, K, self.c.as_mut_ptr(), false) };
         }
     }
 }
@@ -36,13 +38,13 @@ pub(super) unsafe fn rate<T: Tile>(team: Team) -> f64 {
     let start = Instant::now();
     (team.par)(team.n_threads, &|_| {
         let mut work = Repeat::<T> {
-            a: Buffer::zeroed(T::MR * T::K_BLOCK),
-            b: Buffer::zeroed(T::NR * T::K_BLOCK),
+            a: Buffer::zeroed(T::MR * K),
+            b: Buffer::zeroed(T::NR * K),
             c: Buffer::zeroed(T::MR * T::NR),
         };
         // SAFETY: the caller's.
         unsafe { T::with(&mut work) };
     });
-    let flop = 2 * T::MR * T::NR * T::K_BLOCK * REPEATS * team.n_threads;
+    let flop = 2 * T::MR * T::NR * K * REPEATS * team.n_threads;
     flop as f64 / start.elapsed().as_secs_f64()
 }

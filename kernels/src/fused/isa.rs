@@ -56,7 +56,7 @@ fn found() -> Isa {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl");
-    match (avx512 && has_tiles(), avx512, avx2) {
+    match (avx512 && is_x86_feature_detected!("avx512bf16") && has_tiles(), avx512, avx2) {
         (true, _, _) => Isa::Amx,
         (_, true, _) => Isa::Avx512,
         (_, _, true) => Isa::Avx2,

@@ -1,6 +1,6 @@
 //! Products of f32 in plain Rust, for every CPU.
 
-use super::tile::{LANES, Panel, Tile, Work, bf16_bits};
+use super::tile::{Panel, Tile, Work, bf16_bits};
 
 /// With `BF16`, operands are rounded to bf16 first: what tiles of bf16 compute, on a CPU without.
 #[derive(Clone, Copy)]
@@ -21,89 +21,52 @@ pub(super) fn f32_at(rows: usize, row: usize, k: usize, k_len: usize) -> usize {
     (row / rows) * rows * k_len + k * rows + row % rows
 }
 
-/// # Safety
-/// As `Tile::put_pairs`, for panels of `NR` f32 columns.
-#[inline(always)]
-pub(super) unsafe fn put_f32_pairs<T: Tile<Elem = f32>>(
-    to: *mut f32,
-    column: usize,
-    k: usize,
-    k_len: usize,
-    values: [[f32; LANES]; 2],
-) {
-    for (i, line) in values.iter().enumerate() {
-        let mut rounded = [0.0; LANES];
-        for lane in 0..LANES {
-            rounded[lane] = T::elem(line[lane]);
+/// A tile of f32 with panels of these sizes: what all of them are, and what one has of its own.
+macro_rules! f32_tile {
+    ($tile:ident, $rows:tt x $columns:literal, { $($own:item)* }) => {
+        impl<const BF16: bool> Tile for $tile<BF16> {
+            type Elem = f32;
+            const MR: usize = $rows;
+            const NR: usize = $columns;
+            const KU: usize = 1;
+            const K_BLOCK: usize = 256;
+            const EXP_TERMS: usize = if BF16 { 4 } else { 6 };
+
+            #[inline(always)]
+            fn elem(value: f32) -> f32 {
+                rounded::<BF16>(value)
+            }
+
+            #[inline(always)]
+            fn value(elem: f32) -> f32 {
+                elem
+            }
+
+            #[inline(always)]
+            fn a_at(row: usize, k: usize, k_len: usize) -> usize {
+                f32_at(Self::MR, row, k, k_len)
+            }
+
+            #[inline(always)]
+            fn b_at(column: usize, k: usize, k_len: usize) -> usize {
+                f32_at(Self::NR, column, k, k_len)
+            }
+
+            #[inline(always)]
+            fn word(values: [f32; 2]) -> u32 {
+                values[0].to_bits()
+            }
+
+            $($own)*
         }
-        // SAFETY: the columns of a panel stand side by side, and these are places of the caller's.
-        unsafe {
-            to.add(T::b_at(column, k + i, k_len)).cast::<[f32; LANES]>().write_unaligned(rounded);
-        }
-    }
+    };
 }
+pub(super) use f32_tile;
 
-impl<const BF16: bool> Tile for Portable<BF16> {
-    type Elem = f32;
-    const MR: usize = ROWS;
-    const NR: usize = 16;
-    const KU: usize = 1;
-    const K_BLOCK: usize = 256;
-    const EXP_TERMS: usize = if BF16 { 4 } else { 6 };
-
-    #[inline(always)]
-    fn elem(value: f32) -> f32 {
-        rounded::<BF16>(value)
-    }
-
-    #[inline(always)]
-    fn value(elem: f32) -> f32 {
-        elem
-    }
-
+f32_tile!(Portable, ROWS x 16, {
     #[inline(always)]
     fn fma(a: f32, b: f32, c: f32) -> f32 {
         a * b + c
-    }
-
-    #[inline(always)]
-    fn a_at(row: usize, k: usize, k_len: usize) -> usize {
-        f32_at(Self::MR, row, k, k_len)
-    }
-
-    #[inline(always)]
-    fn b_at(column: usize, k: usize, k_len: usize) -> usize {
-        f32_at(Self::NR, column, k, k_len)
-    }
-
-    #[inline(always)]
-    unsafe fn put_pair(to: *mut f32, [even, odd]: [f32; 2]) {
-        // SAFETY: the caller's; the panel's rows stand side by side.
-        unsafe {
-            *to = even;
-            *to.add(Self::MR) = odd;
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn put_pair_of_column(to: *mut f32, [even, odd]: [f32; 2]) {
-        // SAFETY: the caller's; the panel's columns stand side by side.
-        unsafe {
-            *to = even;
-            *to.add(Self::NR) = odd;
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn put_pairs(
-        to: *mut f32,
-        column: usize,
-        k: usize,
-        k_len: usize,
-        values: [[f32; LANES]; 2],
-    ) {
-        // SAFETY: the caller's.
-        unsafe { put_f32_pairs::<Self>(to, column, k, k_len, values) }
     }
 
     #[inline(always)]
@@ -129,4 +92,4 @@ impl<const BF16: bool> Tile for Portable<BF16> {
     unsafe fn with(work: impl Work) {
         work.run();
     }
-}
+});

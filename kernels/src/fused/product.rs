@@ -8,11 +8,10 @@ use super::scratch::Kept;
 use super::tile::{Panel, Shared, Tile, Work};
 use crate::parallel::ParallelFor;
 
-/// Rows that are multiplied with a panel of weights before the next one is read: their part of k
-/// stays in the second cache.
+/// Rows that are multiplied with a group of panels before the next one is read.
 const M_BLOCK: usize = 320;
-/// Bytes of a row's part of k that stay there.
-const SLAB_BYTES: usize = 2048;
+/// Panels of weights that a panel of rows meets while it is near.
+const GROUP: usize = 4;
 
 /// Threads that the caller lends, and how many they are: work is cut finer for more, which changes no
 /// byte of the result.
@@ -92,6 +91,10 @@ pub(super) trait Sink: Sync {
     /// `NR` values of a row from a column on; called once for each, in any order and on any thread. To
     /// be `#[inline(always)]`.
     fn put(&self, row: usize, column: usize, line: &mut [f32]);
+
+    /// Says that `put` will be called for these columns of these rows soon.
+    #[inline(always)]
+    fn expect(&self, _rows: Range<usize>, _columns: Range<usize>) {}
 }
 
 /// The part of a product that has these panels of rows and of weights.
@@ -107,101 +110,52 @@ struct Share<'a, T: Tile, S> {
 impl<T: Tile, S: Sink> Work for Share<'_, T, S> {
     #[inline(always)]
     fn run(self) {
-        let slab = (SLAB_BYTES / size_of::<T::Elem>()).next_multiple_of(T::K_BLOCK);
         let k_len = self.weights.k_len;
-        let is_slabbed = k_len > slab;
-        let n_sums = self.rows.len() * T::MR * T::NR;
-        let mut kept = Kept::take(n_sums * if is_slabbed { self.panels.len() } else { 1 });
-        for from in (0..k_len).step_by(slab) {
-            let k = from..(from + slab).min(k_len);
-            for (i, panel) in self.panels.clone().enumerate() {
-                let sums = &mut kept.values()[if is_slabbed { i * n_sums } else { 0 }..];
-                self.slab(panel, k.clone(), sums);
+        // Sums that one block of k does not end wait for the next.
+        let n_waiting = if k_len > T::K_BLOCK { self.rows.len() * GROUP } else { 1 };
+        let mut kept = Kept::take(n_waiting * T::MR * T::NR);
+        for first in self.panels.clone().step_by(GROUP) {
+            let group = first..(first + GROUP).min(self.panels.end);
+            for from in (0..k_len).step_by(T::K_BLOCK) {
+                let k = from..k_len.min(from.saturating_add(T::K_BLOCK));
+                self.block(group.clone(), k, n_waiting > 1, kept.values());
             }
         }
     }
 }
 
 impl<T: Tile, S: Sink> Share<'_, T, S> {
-    /// One panel of weights with a block of rows and a slab of k, added to its sums.
+    /// A group of panels with these rows and a block of k, added to their sums.
     #[inline(always)]
-    fn slab(&self, panel: usize, k: Range<usize>, sums: &mut [f32]) {
-        let Packed { panels, bias, k_len } = self.weights;
-        let (column, k_len) = (panel * T::NR, *k_len);
-        let bias = &bias[column..column + T::NR];
-        // Weights come from memory: while this panel multiplies, the next one's slab comes nearer.
-        let next = if panel + 1 < self.panels.end { column + T::NR } else { column };
-        let n_calls = self.rows.len() * k.len().div_ceil(T::K_BLOCK);
-        let mut ahead = Ahead::new::<T>(panels, next, &k, k_len, n_calls);
-        for from in k.clone().step_by(T::K_BLOCK) {
-            let n = T::K_BLOCK.min(k.end - from);
-            let b = Panel { at: panels[T::b_at(column, from, k_len)..].as_ptr(), k_len };
-            for (row, sums) in self.rows.clone().zip(sums.chunks_exact_mut(T::MR * T::NR)) {
-                ahead.step();
-                let first = row * T::MR;
-                let a = Panel { at: self.a[T::a_at(first, from, k_len)..].as_ptr(), k_len };
+    fn block(&self, group: Range<usize>, k: Range<usize>, waits: bool, sums: &mut [f32]) {
+        let (panels, k_len) = (&self.weights.panels, self.weights.k_len);
+        for (i, row) in self.rows.clone().enumerate() {
+            let a = self.a[T::a_at(row * T::MR, k.start, k_len)..].as_ptr();
+            for (j, panel) in group.clone().enumerate() {
+                let b = panels[T::b_at(panel * T::NR, k.start, k_len)..].as_ptr();
+                let sums = &mut sums[if waits { (i * GROUP + j) * T::MR * T::NR } else { 0 }..];
+                if k.end == k_len {
+                    let columns = panel * T::NR..(panel + 1) * T::NR;
+                    self.sink.expect(row * T::MR..self.m.min((row + 1) * T::MR), columns);
+                }
+                let [a, b] = [a, b].map(|at| Panel { at, k_len });
                 // SAFETY: `product`'s caller vouches for instructions and whole panels; `sums` is ours.
-                unsafe { T::multiply(a, b, n, sums.as_mut_ptr(), from == 0) };
-                if from + n < k_len {
-                    continue;
-                }
-                for (row, line) in (first..self.m).zip(sums.chunks_exact_mut(T::NR)) {
-                    line.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
-                    self.sink.put(row, column, line);
+                unsafe { T::multiply(a, b, k.len(), sums.as_mut_ptr(), k.start == 0) };
+                if k.end == k_len {
+                    self.put(row, panel, &mut sums[..T::MR * T::NR]);
                 }
             }
         }
     }
-}
 
-/// Bytes that are asked for before somebody needs them, a share at each step.
-struct Ahead {
-    /// Runs that lie apart: the slabs of a panel's parts.
-    runs: [*const u8; 2],
-    run_bytes: usize,
-    done: usize,
-    step_bytes: usize,
-}
-
-const LINE: usize = 64;
-
-impl Ahead {
+    /// The sums of a panel of rows and one of weights.
     #[inline(always)]
-    fn new<T: Tile>(
-        panels: &[T::Elem],
-        column: usize,
-        k: &Range<usize>,
-        k_len: usize,
-        n_steps: usize,
-    ) -> Self {
-        let part = T::NR / T::PARTS;
-        let at = |column| panels[T::b_at(column, k.start, k_len)..].as_ptr().cast::<u8>();
-        let run_bytes = k.len() * part * size_of::<T::Elem>();
-        let step_bytes = (run_bytes * T::PARTS / n_steps.max(1)).next_multiple_of(LINE);
-        let runs = [at(column), at(column + T::NR - part)];
-        Ahead { runs, run_bytes, done: 0, step_bytes }
-    }
-
-    #[inline(always)]
-    fn step(&mut self) {
-        for byte in (self.done..self.done + self.step_bytes).step_by(LINE) {
-            let (run, byte) = (byte / self.run_bytes, byte % self.run_bytes);
-            if let Some(run) = self.runs.get(run) {
-                prefetch(run.wrapping_add(byte));
-            }
+    fn put(&self, row: usize, panel: usize, sums: &mut [f32]) {
+        let column = panel * T::NR;
+        let bias = &self.weights.bias[column..column + T::NR];
+        for (row, line) in (row * T::MR..self.m).zip(sums.chunks_exact_mut(T::NR)) {
+            line.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+            self.sink.put(row, column, line);
         }
-        self.done += self.step_bytes;
     }
-}
-
-/// Brings a line into the second cache; of an address that is none, nothing.
-#[inline(always)]
-fn prefetch(at: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 has the instruction, and it reads nothing that a program sees.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(at.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
 }
