@@ -7,10 +7,14 @@
 
 use super::buffer::Plain;
 use super::scratch::{carve, lines_of};
-use super::tile::{Block, LANES, Panel, Tile};
+use super::tile::{Block, LANES, Panel, Tile, with_lanes};
 
 /// Keys whose scores are held at a time.
-const KEY_BLOCK: usize = 256;
+const KEY_BLOCK: usize = 128;
+
+/// Powers of two that a score may be above the maximum that weights are relative to: a weight of 256
+/// is as exact as one of 1, and the sums stay as they are.
+const LEEWAY: f32 = 8.0;
 
 /// Vectors of one head, `[n, width]` row-major; `width` is a multiple of `NR`.
 #[derive(Clone, Copy)]
@@ -113,7 +117,7 @@ impl<'s, E: Plain> Scratch<'s, E> {
         let k_len = n.next_multiple_of(T::MR);
         let zeros = [T::elem(0.0); LANES];
         let lanes = |token: usize, channel: usize| match token < n {
-            true => &values.row(token)[channel..channel + LANES],
+            true => values.row(token)[channel..].first_chunk().unwrap_or(&zeros),
             false => &zeros,
         };
         for first in (0..k_len).step_by(LANES * T::WORD) {
@@ -190,7 +194,6 @@ impl<'s, E: Plain> Scratch<'s, E> {
         let (n, width) = (queries.n, queries.width);
         let Sizes { n: n_padded, block, channels } = sizes::<T>(n, width);
         self.put_queries::<T>(queries, first);
-        self.sums.fill(0.0);
         let (mut peaks, mut totals) = ([f32::NEG_INFINITY; 64], [0.0_f32; 64]);
         let n_seen = if rule.causal { n_padded.min(first + T::NR) } else { n_padded };
         let n_seen = n_seen.next_multiple_of(T::MR).min(n_padded);
@@ -206,14 +209,14 @@ impl<'s, E: Plain> Scratch<'s, E> {
                 }
             }
             self.hide::<T>(n, first, from, len, rule.causal);
-            self.weigh::<T>(len, rule.scale, &mut peaks, &mut totals);
+            self.weigh::<T>(len, rule.scale, from == 0, &mut peaks, &mut totals);
             // SAFETY: as many weights as were just written, and values of the same tokens.
             unsafe {
                 let b = Panel { at: self.weights.as_ptr(), k_len: len };
                 for channel in (0..channels).step_by(T::MR) {
                     let at = self.values.as_ptr().add(T::a_at(channel, from, n_padded));
                     let c = self.sums.as_mut_ptr().add(channel * T::NR);
-                    T::multiply(Panel { at, k_len: n_padded }, b, len, c, false);
+                    T::multiply(Panel { at, k_len: n_padded }, b, len, c, from == 0);
                 }
             }
         }
@@ -257,9 +260,8 @@ impl<'s, E: Plain> Scratch<'s, E> {
                 let mut block = [[0; LANES]; LANES];
                 for (i, words) in block.iter_mut().enumerate() {
                     let row = queries.row((first + column + i).min(queries.n - 1));
-                    for (word, values) in words.iter_mut().zip(row[k..].chunks_exact(T::WORD)) {
-                        *word = T::word([values[0], values[T::WORD - 1]]);
-                    }
+                    // SAFETY: `width` is whole panels, which are whole words of `LANES`.
+                    *words = unsafe { row[k..].as_ptr().cast::<[u32; LANES]>().read_unaligned() };
                 }
                 T::turn(&mut block);
                 for (i, words) in block.iter().enumerate() {
@@ -293,12 +295,14 @@ impl<'s, E: Plain> Scratch<'s, E> {
         }
     }
 
-    /// Scores become weights relative to the running maximum; what was summed before is rescaled to it.
+    /// Scores become weights relative to the running maximum; what was summed before is rescaled to it
+    /// where the maximum has grown by more than `LEEWAY`.
     #[inline(always)]
     fn weigh<T: Tile<Elem = E>>(
         &mut self,
         len: usize,
         scale: f32,
+        is_first: bool,
         peaks: &mut [f32; 64],
         totals: &mut [f32; 64],
     ) {
@@ -311,16 +315,23 @@ impl<'s, E: Plain> Scratch<'s, E> {
                 }
             }
             let (mut shift, mut fade, mut total) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+            let mut is_moved = false;
             for i in 0..LANES {
-                let before = peaks[lane + i];
-                let now = peak[i] * gain;
-                let now = if before > now { before } else { now };
-                shift[i] = now;
-                fade[i] = before - now;
+                let (before, now) = (peaks[lane + i], peak[i] * gain);
+                shift[i] = if now > before + LEEWAY { now } else { before };
+                fade[i] = before - shift[i];
+                is_moved |= !is_first && shift[i] != before;
             }
-            let fade = T::exp2(fade);
-            for i in 0..LANES {
-                total[i] = totals[lane + i] * fade[i];
+            if !is_first {
+                total.copy_from_slice(&totals[lane..lane + LANES]);
+            }
+            if is_moved {
+                let fade = T::exp2(fade);
+                with_lanes(&mut total, &fade, |total, fade| total * fade);
+                for line in self.sums.chunks_exact_mut(T::NR) {
+                    let sums = &mut line[lane..].as_chunks_mut::<LANES>().0[0];
+                    with_lanes(sums, &fade, |sum, fade| sum * fade);
+                }
             }
             for key in (0..len).step_by(2) {
                 let mut pair = [[0.0; LANES]; 2];
@@ -336,9 +347,6 @@ impl<'s, E: Plain> Scratch<'s, E> {
                 }
                 // SAFETY: a pair of keys of this block, and `LANES` of its columns.
                 unsafe { T::put_pairs(self.weights.as_mut_ptr(), [lane, key], len, &pair) };
-            }
-            for line in self.sums.chunks_exact_mut(T::NR) {
-                line[lane..lane + LANES].iter_mut().zip(fade).for_each(|(sum, fade)| *sum *= fade);
             }
             peaks[lane..lane + LANES].copy_from_slice(&shift);
             totals[lane..lane + LANES].copy_from_slice(&total);

@@ -7,7 +7,7 @@ use super::attention::{Rule, Scratch, Take, Vectors};
 use super::buffer::Buffer;
 use super::product::{Packed, Sink, Team};
 use super::scratch::Kept;
-use super::tile::{LANES, Shared, Tile, Work, put_row};
+use super::tile::{LANES, Shared, Tile, Work, put_row, with_lanes};
 use super::tower::{AlikePass, BlockShape};
 use crate::gelu::Activation;
 
@@ -134,9 +134,13 @@ impl Sink for AddSink {
         // SAFETY: columns of this row, which are this call's.
         let to =
             unsafe { std::slice::from_raw_parts_mut(self.to.at(row * self.width + column), n) };
-        for (sum, value) in to.iter_mut().zip(line) {
-            *sum += *value;
+        let (to_lanes, to_rest) = to.as_chunks_mut::<LANES>();
+        let (lanes, _) = line.as_chunks::<LANES>();
+        for (to, lanes) in to_lanes.iter_mut().zip(lanes) {
+            with_lanes(to, lanes, |sum, value| sum + value);
         }
+        let rest = &line[n - to_rest.len()..n];
+        to_rest.iter_mut().zip(rest).for_each(|(sum, value)| *sum += value);
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::buffer::Buffer;
 use super::scratch::Kept;
-use super::tile::{Panel, Shared, Tile, Work};
+use super::tile::{LANES, Panel, Shared, Tile, Work, with_lanes};
 use crate::parallel::ParallelFor;
 
 /// Rows that are multiplied with a group of panels before the next one is read.
@@ -152,9 +152,11 @@ impl<T: Tile, S: Sink> Share<'_, T, S> {
     #[inline(always)]
     fn put(&self, row: usize, panel: usize, sums: &mut [f32]) {
         let column = panel * T::NR;
-        let bias = &self.weights.bias[column..column + T::NR];
+        let bias = self.weights.bias[column..column + T::NR].as_chunks::<LANES>().0;
         for (row, line) in (row * T::MR..self.m).zip(sums.chunks_exact_mut(T::NR)) {
-            line.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+            for (lanes, bias) in line.as_chunks_mut::<LANES>().0.iter_mut().zip(bias) {
+                with_lanes(lanes, bias, |value, bias| value + bias);
+            }
             self.sink.put(row, column, line);
         }
     }

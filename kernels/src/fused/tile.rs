@@ -172,6 +172,21 @@ pub(super) fn bf16_bits(value: f32) -> u32 {
     if value.is_nan() { 0x7fc0_0000 } else { rounded & 0xffff_0000 }
 }
 
+/// `to` becomes `f` of its lanes and those of `values`. Both are copied first: where they may overlap,
+/// a compiler goes one by one.
+#[inline(always)]
+pub(super) fn with_lanes(
+    to: &mut [f32; LANES],
+    values: &[f32; LANES],
+    f: impl Fn(f32, f32) -> f32,
+) {
+    let (mut lanes, values) = (*to, *values);
+    for lane in 0..LANES {
+        lanes[lane] = f(lanes[lane], values[lane]);
+    }
+    *to = lanes;
+}
+
 /// A run of values of one row of a left operand, from `k`.
 ///
 /// # Safety
