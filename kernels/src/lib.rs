@@ -29,7 +29,9 @@ mod unit_rows;
 pub use activation::{sigmoid, silu};
 pub use dense::{add_dense, add_dense_reference};
 pub use error::KernelError;
-pub use fused::{AlikePass, BlockShape, BlockWeights, Blocks, CAP, Isa, Precision, Team, blocks};
+pub use fused::{
+    AlikePass, BlockShape, BlockWeights, Blocks, CAP, Isa, Layer, Precision, Team, blocks, layer,
+};
 pub use gelu::Activation;
 pub use matmul::{Matrix, add_matmul, matmul, matmul_reference};
 pub use nearest::{nearest_cosine, nearest_cosine_reference};

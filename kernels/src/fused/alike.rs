@@ -26,7 +26,7 @@ impl<T: Tile> Work for AlikeHead<'_, T> {
         let (unit, free) = carve::<T::Elem>(kept.values(), n * width);
         let (next, free) = carve::<T::Elem>(free, n * width);
         let (means, free) = carve::<f32>(free, n * width);
-        let (mut scratch, _) = Scratch::carve::<T>(free, n, width);
+        let mut scratch = Scratch::carve::<T>(free, n, width);
         means.fill(0.0);
         for which in [2, 1, 0] {
             for (token, to) in unit.chunks_exact_mut(width).enumerate() {

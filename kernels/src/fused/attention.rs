@@ -80,12 +80,8 @@ impl<'s, E: Plain> Scratch<'s, E> {
         of_elements.map(lines_of::<E>).iter().chain(&of_f32.map(lines_of::<f32>)).sum()
     }
 
-    /// Takes what it needs from the front of `free` and returns the rest.
-    pub(super) fn carve<T: Tile<Elem = E>>(
-        free: &'s mut [f32],
-        n: usize,
-        width: usize,
-    ) -> (Self, &'s mut [f32]) {
+    /// Takes what it needs from the front of `free`.
+    pub(super) fn carve<T: Tile<Elem = E>>(free: &'s mut [f32], n: usize, width: usize) -> Self {
         let Sizes { n, block, channels } = sizes::<T>(n, width);
         let (keys, free) = carve(free, n * width);
         let (values, free) = carve(free, channels * n);
@@ -93,8 +89,8 @@ impl<'s, E: Plain> Scratch<'s, E> {
         let (weights, free) = carve(free, block * T::NR);
         let (scores, free) = carve(free, block * T::NR);
         let (sums, free) = carve(free, channels * T::NR);
-        let (turned, free) = carve(free, T::NR * width);
-        (Scratch { keys, values, queries, weights, scores, sums, turned }, free)
+        let (turned, _) = carve(free, T::NR * width);
+        Scratch { keys, values, queries, weights, scores, sums, turned }
     }
 
     /// Keys as left operand: rows are tokens, k runs over channels. Rows of no token repeat the last one.
@@ -179,7 +175,7 @@ impl<'s, E: Plain> Scratch<'s, E> {
             unsafe { self.columns::<T>(queries, first, rule) };
             let n_columns = T::NR.min(n - first);
             for column in 0..n_columns {
-                let line = &mut self.turned[column * width..(column + 1) * width];
+                let line = &self.turned[column * width..(column + 1) * width];
                 taker.take(first + column, line);
             }
         }

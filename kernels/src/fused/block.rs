@@ -46,11 +46,6 @@ pub(super) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Places of a head's channels: whole panels of `NR`.
-    pub(super) fn head_places<T: Tile>(&self) -> usize {
-        (self.shape.width / self.shape.n_heads).next_multiple_of(T::NR)
-    }
-
     /// Vectors of a head of an image: 0 queries, 1 keys, 2 values.
     pub(super) fn vectors<'s, T: Tile>(
         &self,
@@ -59,7 +54,7 @@ impl Pass<'_> {
         head: usize,
         image: usize,
     ) -> Vectors<'s, T::Elem> {
-        let (width, n) = (self.head_places::<T>(), self.n);
+        let (width, n) = (self.shape.head_places::<T>(), self.n);
         let first = ((which * self.shape.n_heads + head) * self.batch + image) * n * width;
         Vectors { values: &heads[first..first + n * width], n, width }
     }
@@ -82,7 +77,7 @@ impl<T: Tile> Block<T> {
         // SAFETY: the caller's, in all of it.
         unsafe {
             norm(&self.ln_1, tokens, space, pass);
-            let (to, places) = (Shared::new(&mut space.heads), pass.head_places::<T>());
+            let (to, places) = (Shared::new(&mut space.heads), pass.shape.head_places::<T>());
             self.qkv.product(&space.normed, m, team, &HeadSink::<T> { to, m, places });
             if let Some(alike) = alike {
                 attend_alike(space, alike, pass);
@@ -283,7 +278,7 @@ impl<T: Tile> Work for AttendHead<'_, T> {
     fn run(mut self) {
         let [queries, keys, values] = self.vectors;
         let mut kept = Kept::take(Scratch::len::<T>(keys.n, keys.width));
-        let (mut scratch, _) = Scratch::carve::<T>(kept.values(), keys.n, keys.width);
+        let mut scratch = Scratch::carve::<T>(kept.values(), keys.n, keys.width);
         scratch.put_keys::<T>(keys);
         scratch.put_values::<T>(values);
         // SAFETY: within `T::with`.
@@ -301,7 +296,7 @@ pub(super) struct HeadTaker<T: Tile> {
 
 impl<T: Tile> HeadTaker<T> {
     pub(super) fn new(to: Shared<T::Elem>, first_row: usize, head: usize, pass: Pass) -> Self {
-        let places = pass.head_places::<T>();
+        let places = pass.shape.head_places::<T>();
         let k_len = (pass.shape.n_heads * places).next_multiple_of(T::KU);
         HeadTaker { to, first_row, first_place: head * places, k_len }
     }

@@ -189,16 +189,26 @@ const TOLERANCE: [(Precision, f64); 2] = [(Precision::F32, 2e-5), (Precision::Bf
 
 fn check(shape: BlockShape, batch: usize, n: usize) {
     let parts = [Parameters::new(shape, 1), Parameters::new(shape, 1000)];
+    check_blocks(&parts, batch, n, TOLERANCE);
+}
+
+fn check_blocks(
+    parts: &[Parameters],
+    batch: usize,
+    n: usize,
+    tolerances: impl IntoIterator<Item = (Precision, f64)>,
+) {
+    let shape = parts[0].shape;
     let x = noise(batch * n * shape.width, 7);
     let mut want = Vec::new();
     for image in x.chunks_exact(n * shape.width) {
         let image: Vec<f64> = image.iter().map(|value| f64::from(*value)).collect();
         want.extend(parts.iter().fold(image, |x, part| block(&x, part, 0).0));
     }
-    for (precision, tolerance) in TOLERANCE {
-        for (isa, tower) in towers(&parts, precision) {
+    for (precision, tolerance) in tolerances {
+        for (isa, tower) in towers(parts, precision) {
             let mut got = x.clone();
-            tower.run(0..2, &mut got, batch, None, ONE).unwrap();
+            tower.run(0..parts.len(), &mut got, batch, None, ONE).unwrap();
             let error = error(&got, &want);
             assert!(error < tolerance, "{isa:?} {precision:?} {shape:?} {n} tokens: {error:e}");
         }
@@ -223,8 +233,47 @@ fn a_causal_token_sees_what_stands_before_it() {
 }
 
 #[test]
-fn slabs_of_long_rows_add_up() {
+fn blocks_of_long_rows_add_up() {
     check(shape(32, 1, 2200), 1, 40);
+}
+
+/// Grids of the published sizes: 240, 336, 448 and 896 pixels.
+#[test]
+fn images_of_many_tokens_agree_with_the_definition() {
+    for n in [226, 577, 785, 3137] {
+        check_blocks(&[Parameters::new(shape(32, 2, 32), 1)], 1, n, TOLERANCE);
+    }
+}
+
+/// Scores that differ by hundreds, so that later keys outdo what was summed before.
+#[test]
+fn sums_are_rescaled_where_the_maximum_grows() {
+    let mut part = Parameters::new(shape(32, 1, 32), 23);
+    part.qkv[0].iter_mut().for_each(|weight| *weight *= 12.0);
+    check_blocks(&[part], 1, 700, [(Precision::F32, 1e-3)]);
+}
+
+#[test]
+fn a_layer_agrees_with_the_definition() {
+    let (m, n_in, n_out) = (37, 75, 45);
+    let (x, weight, bias) = (noise(m * n_in, 1), noise(n_out * n_in, 2), noise(n_out, 3));
+    let wide: Vec<f64> = x.iter().map(|value| f64::from(*value)).collect();
+    let want = dense(&wide, &[weight.clone(), bias.clone()]);
+    for (precision, tolerance) in TOLERANCE {
+        for isa in Isa::ALL.into_iter().filter(|isa| *isa <= Isa::of_this_machine()) {
+            let layer = layer([&weight, &bias], n_in, isa, precision, ONE).unwrap();
+            let mut got = vec![f32::NAN; m * n_out];
+            layer.apply(&x, &mut got, ONE).unwrap();
+            let error = error(&got, &want);
+            assert!(error < tolerance, "{isa:?} {precision:?}: {error:e}");
+            let mut alone = vec![0.0; n_out];
+            layer.apply(&x[5 * n_in..6 * n_in], &mut alone, ONE).unwrap();
+            assert_eq!(alone, got[5 * n_out..6 * n_out], "{isa:?} {precision:?}");
+        }
+    }
+    let said = layer([&weight, &bias], n_in + 1, Isa::Portable, Precision::F32, ONE);
+    let said = said.err().unwrap().to_string();
+    assert!(said.contains("`weight` of 3420 values, got 3375"), "{said}");
 }
 
 #[test]
@@ -255,7 +304,7 @@ fn gems_stream_agrees_with_the_definition() {
 fn neither_threads_nor_neighbours_change_a_byte() {
     let shape = shape(64, 2, 128);
     let parts = [Parameters::new(shape, 5)];
-    let n = 70;
+    let n = 577;
     let x = noise(2 * n * shape.width, 11);
     for precision in [Precision::F32, Precision::Bf16] {
         for (isa, tower) in towers(&parts, precision) {
@@ -265,8 +314,10 @@ fn neither_threads_nor_neighbours_change_a_byte() {
                 x
             };
             let one = run(&x, 2, ONE);
-            let team = Team { par: &backwards_on_two_threads, n_threads: 4 };
-            assert_eq!(one, run(&x, 2, team), "{isa:?}");
+            for n_threads in [1, 2, 4] {
+                let team = Team { par: &backwards_on_two_threads, n_threads };
+                assert_eq!(one, run(&x, 2, team), "{isa:?}, cut for {n_threads} threads");
+            }
             let (first, second) = x.split_at(n * shape.width);
             assert_eq!(one, [run(first, 1, ONE), run(second, 1, ONE)].concat(), "{isa:?}");
         }

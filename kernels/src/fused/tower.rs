@@ -4,25 +4,14 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-#[cfg(target_arch = "x86_64")]
-use super::amx::Amx;
-#[cfg(target_arch = "x86_64")]
-use super::avx::{Avx2, Avx512};
 use super::block::{Block, Pass, Space};
 use super::buffer::Buffer;
+use super::choose::{ForTile, Precision, for_tile};
 use super::isa::Isa;
-use super::portable::Portable;
 use super::product::{Layer, Packed, Team};
 use super::tile::Tile;
 use crate::error::KernelError;
 use crate::gelu::Activation;
-
-/// What products are rounded to; sums, norms, softmax and the residual stream are f32 in both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    F32,
-    Bf16,
-}
 
 /// What is the same in every block of a tower.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +21,13 @@ pub struct BlockShape {
     pub mlp_width: usize,
     pub activation: Activation,
     pub causal: bool,
+}
+
+impl BlockShape {
+    /// Places of a head's channels: whole panels of `NR`.
+    pub(super) fn head_places<T: Tile>(&self) -> usize {
+        (self.width / self.n_heads).next_multiple_of(T::NR)
+    }
 }
 
 /// One block's parameters as they stand in files: weights `[n_out, n_in]`, row-major; `qkv` in that
@@ -84,22 +80,14 @@ pub trait Blocks: Send + Sync {
 
 /// No blocks yet, for these instructions or the most that this machine has of them.
 pub fn blocks(shape: BlockShape, isa: Isa, precision: Precision) -> Box<dyn Blocks> {
-    fn of<T: Tile>(shape: BlockShape) -> Box<dyn Blocks> {
-        Box::new(Tower::<T> { shape, blocks: Vec::new(), free: Mutex::new(Vec::new()) })
-    }
-    match (isa.min(Isa::of_this_machine()), precision) {
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Amx, Precision::Bf16) => of::<Amx>(shape),
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Amx | Isa::Avx512, Precision::F32) => of::<Avx512<false>>(shape),
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Avx512, Precision::Bf16) => of::<Avx512<true>>(shape),
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Avx2, Precision::F32) => of::<Avx2<false>>(shape),
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Avx2, Precision::Bf16) => of::<Avx2<true>>(shape),
-        (_, Precision::F32) => of::<Portable<false>>(shape),
-        (_, Precision::Bf16) => of::<Portable<true>>(shape),
+    for_tile(isa, precision, shape)
+}
+
+impl ForTile for BlockShape {
+    type Made = Box<dyn Blocks>;
+
+    fn make<T: Tile>(self) -> Box<dyn Blocks> {
+        Box::new(Tower::<T> { shape: self, blocks: Vec::new(), free: Mutex::new(Vec::new()) })
     }
 }
 
@@ -111,19 +99,10 @@ struct Tower<T: Tile> {
 }
 
 impl<T: Tile> Tower<T> {
-    fn head_width(&self) -> usize {
-        self.shape.width / self.shape.n_heads
-    }
-
-    /// Padded to whole panels.
-    fn wide_head(&self) -> usize {
-        self.head_width().next_multiple_of(T::NR)
-    }
-
     fn space(&self, m: usize) -> Space<T> {
         let rows = m.next_multiple_of(T::MR);
         let BlockShape { width, n_heads, mlp_width, .. } = self.shape;
-        let wide = n_heads * self.wide_head();
+        let wide = n_heads * self.shape.head_places::<T>();
         let kept = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let fits = |space: &Space<T>| space.lengths.len() >= rows;
         kept.filter(fits).unwrap_or_else(|| Space {
@@ -135,9 +114,9 @@ impl<T: Tile> Tower<T> {
         })
     }
 
-    /// Each head's outputs or inputs in `wide_head` places.
+    /// Each head's outputs or inputs in whole panels.
     fn of_heads(&self, first: usize) -> impl Iterator<Item = Option<usize>> {
-        let (narrow, wide) = (self.head_width(), self.wide_head());
+        let (narrow, wide) = (self.shape.width / self.shape.n_heads, self.shape.head_places::<T>());
         (0..self.shape.n_heads * wide)
             .map(move |i| (i % wide < narrow).then(|| first + i / wide * narrow + i % wide))
     }
@@ -211,7 +190,7 @@ impl<T: Tile> Blocks for Tower<T> {
     }
 }
 
-fn sized(input: &'static str, values: &[f32], want: usize) -> Result<(), KernelError> {
+pub(super) fn sized(input: &'static str, values: &[f32], want: usize) -> Result<(), KernelError> {
     if values.len() == want {
         return Ok(());
     }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
-use loupe_kernels::{BlockShape, Isa, Precision};
+use loupe_kernels::{BlockShape, Isa, Precision, layer};
 
 use crate::config::ModelConfig;
 use crate::error::Result;
+use crate::matrix::Matrix;
 use crate::ops::{self, LayerNorm, Linear};
+use crate::position::Positions;
 use crate::text::TextTower;
-use crate::trunk::{Layout, Trunk};
+use crate::trunk::{Layout, Trunk, with_team};
 use crate::vision::{Block, VisionTower};
 use crate::weights::Weights;
 
@@ -37,26 +38,49 @@ impl Source<'_> {
             }
         }
     }
+
+    /// `weight [n_out, n_in]`, as files have it.
+    fn matrix(&self, weight: &[f32], n_out: usize, n_in: usize) -> Result<Matrix> {
+        let Source::Packed(_, isa, precision) = self else {
+            let weight = ops::transposed(weight, n_out, n_in);
+            return Ok(Matrix::Plain(ops::from_vec(weight, &[n_in, n_out])?));
+        };
+        let bias = vec![0.0; n_out];
+        let packed = with_team(|team| layer([weight, &bias], n_in, *isa, *precision, team));
+        Ok(Matrix::Packed(packed?))
+    }
+
+    /// A projection, which stands as `[n_in, n_out]` in files.
+    fn projection(&self, name: &str, n_in: usize, n_out: usize) -> Result<Matrix> {
+        let weight = self.weights().take(name, &[n_in, n_out])?;
+        match self {
+            Source::Plain(_) => Ok(Matrix::Plain(ops::from_vec(weight, &[n_in, n_out])?)),
+            Source::Packed(..) => self.matrix(&ops::transposed(&weight, n_in, n_out), n_out, n_in),
+        }
+    }
 }
 
 pub fn vision_tower(config: &ModelConfig, source: &Source) -> Result<VisionTower> {
     let (vision, weights) = (&config.vision, source.weights());
     let (c, p, g) = (vision.width, vision.patch_size, vision.native_grid());
     let patch_weight = weights.take("visual.conv1.weight", &[c, 3, p, p])?;
-    let patch_weight = ops::transposed(&patch_weight, c, 3 * p * p);
     let (n_heads, mlp_width) = (vision.n_heads, vision.mlp_width);
     let activation = config.activation;
     let shape = BlockShape { width: c, n_heads, mlp_width, activation, causal: false };
     Ok(VisionTower {
         config: vision.clone(),
         activation,
-        patch_weight: ops::from_vec(patch_weight, &[3 * p * p, c])?,
+        patch_weight: source.matrix(&patch_weight, c, 3 * p * p)?,
         class_embedding: weights.take("visual.class_embedding", &[c])?,
-        positions: weights.take("visual.positional_embedding", &[1 + g * g, c])?,
+        positions: Positions::new(
+            weights.take("visual.positional_embedding", &[1 + g * g, c])?,
+            c,
+            g,
+        ),
         ln_pre: layer_norm(weights, "visual.ln_pre", c)?,
         trunk: source.trunk(Layout { prefix: "visual.", n_blocks: vision.n_blocks, shape })?,
         ln_post: layer_norm(weights, "visual.ln_post", c)?,
-        projection: matrix(weights, "visual.proj", c, config.embed_dim)?,
+        projection: source.projection("visual.proj", c, config.embed_dim)?,
     })
 }
 
@@ -73,7 +97,7 @@ pub fn text_tower(config: &ModelConfig, source: &Source) -> Result<TextTower> {
         positions: weights.take("positional_embedding", &[text.context_length, c])?,
         trunk: source.trunk(Layout { prefix: "", n_blocks: text.n_blocks, shape })?,
         ln_final: layer_norm(weights, "ln_final", c)?,
-        projection: matrix(weights, "text_projection", c, config.embed_dim)?,
+        projection: source.projection("text_projection", c, config.embed_dim)?,
     })
 }
 
@@ -121,10 +145,6 @@ fn linear([weight, bias]: [Vec<f32>; 2]) -> Result<Linear> {
     let n_in = weight.len() / n_out.max(1);
     let weight = ops::transposed(&weight, n_out, n_in);
     Ok(Linear { weight: ops::from_vec(weight, &[n_in, n_out])?, bias })
-}
-
-fn matrix(weights: &dyn Weights, name: &str, rows: usize, cols: usize) -> Result<Tensor> {
-    ops::from_vec(weights.take(name, &[rows, cols])?, &[rows, cols])
 }
 
 fn layer_norm(weights: &dyn Weights, name: &str, width: usize) -> Result<LayerNorm> {

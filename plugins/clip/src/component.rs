@@ -25,7 +25,7 @@ pub struct GemEncoder {
 
 impl Encoder for ClipEncoder {
     type Config = ClipConfig;
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
 
     fn new(config: ClipConfig, host: &Host) -> Result<Self> {
         let PositionKey::AntialiasBicubic = config.position;
@@ -55,7 +55,7 @@ impl Encoder for ClipEncoder {
 
 impl Encoder for GemEncoder {
     type Config = GemConfig;
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
 
     fn new(config: GemConfig, host: &Host) -> Result<Self> {
         let PositionKey::AntialiasBicubic = config.position;

@@ -10,6 +10,7 @@ pub mod config;
 pub mod error;
 mod form;
 mod keys;
+pub mod matrix;
 pub mod model;
 pub mod ops;
 pub mod position;

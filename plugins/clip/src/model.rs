@@ -15,6 +15,9 @@ use crate::tokenizer::Tokenizer;
 use crate::vision::{Gem, N_PREFIX, Stream, VisionTower};
 use crate::weights::Weights;
 
+/// Tokens that one pass over packed blocks takes together: memory between two products grows with it.
+const MAX_BATCH_TOKENS: usize = 8_192;
+
 /// A model ready to embed images and text.
 pub struct Clip {
     pub config: ModelConfig,
@@ -302,6 +305,9 @@ impl Clip {
     fn walk(&self, session: &mut Session, streams: Vec<Tensor>, to: usize) -> Result<Vec<Tensor>> {
         let (from, gem) = (session.position, session.gem);
         session.position = to.max(from);
+        if session.tape.is_none() && self.vision.trunk.is_packed() {
+            return self.walk_together(session, streams, (from, to));
+        }
         let mut kept = session.tape.is_some().then(Vec::new);
         let mut walk_one = |(tokens, of_gem): (Tensor, &mut Option<Tensor>)| {
             let stream = Stream { tokens, gem: of_gem.take() };
@@ -317,6 +323,33 @@ impl Clip {
         let walked = walked.collect::<Result<_>>()?;
         if let (Some(tape), Some(kept)) = (&mut session.tape, kept) {
             tape.push(from, kept);
+        }
+        Ok(walked)
+    }
+
+    /// On packed weights, as many images at a time as `MAX_BATCH_TOKENS` lets: weights are read once
+    /// for all of them, and no image's bytes depend on the others.
+    fn walk_together(
+        &self,
+        session: &mut Session,
+        streams: Vec<Tensor>,
+        (from, to): (usize, usize),
+    ) -> Result<Vec<Tensor>> {
+        let (rows, cols) = session.grid;
+        let n = N_PREFIX + rows * cols;
+        let batch = (MAX_BATCH_TOKENS / n).max(1);
+        let mut walked = Vec::with_capacity(streams.len());
+        for (streams, of_gem) in streams.chunks(batch).zip(session.gem_streams.chunks_mut(batch)) {
+            let known: Vec<Tensor> = of_gem.iter_mut().filter_map(Option::take).collect();
+            let gem = (!known.is_empty()).then(|| Tensor::cat(&known, 0)).transpose()?;
+            let stream = Stream { tokens: Tensor::cat(streams, 0)?, gem };
+            let n_images = streams.len();
+            let range = (from, to);
+            let stream = self.vision.walk_packed(stream, n_images, range, session.gem.as_ref())?;
+            for (image, of_gem) in of_gem.iter_mut().enumerate() {
+                walked.push(stream.tokens.narrow(0, image * n, n)?);
+                *of_gem = stream.gem.as_ref().map(|gem| gem.narrow(0, image * n, n)).transpose()?;
+            }
         }
         Ok(walked)
     }

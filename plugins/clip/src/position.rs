@@ -1,6 +1,45 @@
 //! The position table on another grid than it was trained for.
 
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::Tensor;
+
 use crate::error::{ClipError, Result};
+use crate::ops;
+
+/// Grids that are kept: those of a few image sizes.
+const MAX_GRIDS: usize = 8;
+
+/// A position table, on its own grid and on those that were asked for.
+pub struct Positions {
+    /// `[1 + native*native, width]`
+    table: Vec<f32>,
+    width: usize,
+    native: usize,
+    on_grids: Mutex<Vec<((usize, usize), Tensor)>>,
+}
+
+impl Positions {
+    pub fn new(table: Vec<f32>, width: usize, native: usize) -> Self {
+        Positions { table, width, native, on_grids: Mutex::default() }
+    }
+
+    /// Positions of a grid, `[1 + rows*cols, width]`. Errors: `Shape`.
+    pub fn on(&self, rows: usize, cols: usize) -> Result<Tensor> {
+        let kept = || self.on_grids.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, positions)) = kept().iter().find(|(grid, _)| *grid == (rows, cols)) {
+            return Ok(positions.clone());
+        }
+        let resized = resize_positions(&self.table, self.width, self.native, rows, cols)?;
+        let positions = ops::from_vec(resized, &[1 + rows * cols, self.width])?;
+        let mut kept = kept();
+        if kept.len() == MAX_GRIDS {
+            kept.remove(0);
+        }
+        kept.push(((rows, cols), positions.clone()));
+        Ok(positions)
+    }
+}
 
 /// Resamples the grid rows of a position table; the first row belongs to CLS and stays.
 /// Shapes: `table [1 + old*old, c]` -> `[1 + rows*cols, c]`; f32, row-major; a copy if equal.

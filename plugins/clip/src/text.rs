@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use crate::config::{Activation, TextConfig};
 use crate::error::{ClipError, Result};
+use crate::matrix::Matrix;
 use crate::ops::{self, LayerNorm};
 use crate::trunk::Trunk;
 use crate::vision::BlockRun;
@@ -22,7 +23,7 @@ pub struct TextTower {
     pub trunk: Trunk,
     pub ln_final: LayerNorm,
     /// `[c, d]`
-    pub projection: Tensor,
+    pub projection: Matrix,
 }
 
 impl TextTower {
@@ -50,7 +51,7 @@ impl TextTower {
             }
         }
         if batches.is_empty() {
-            return ops::from_vec(Vec::new(), &[0, self.projection.dim(1)?]);
+            return ops::from_vec(Vec::new(), &[0, self.projection.n_out()?]);
         }
         let mut position = vec![0_u32; order.len()];
         for (sorted, original) in order.iter().enumerate() {
@@ -102,11 +103,6 @@ impl TextTower {
         }
         let last = x.reshape((batch, length, width))?.narrow(1, length - 1, 1)?;
         let last = self.ln_final.apply(&last.contiguous()?.reshape((batch, width))?)?;
-        // Row by row: a product with one row rounds otherwise than one with several, and a
-        // sentence's embedding must not depend on its batch.
-        let rows = (0..batch)
-            .map(|index| last.narrow(0, index, 1)?.matmul(&self.projection))
-            .collect::<candle_core::Result<Vec<_>>>()?;
-        Ok(Tensor::cat(&rows, 0)?)
+        self.projection.apply_row_by_row(&last)
     }
 }

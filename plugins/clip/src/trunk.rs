@@ -124,7 +124,7 @@ fn lent([weight, bias]: &[Vec<f32>; 2]) -> [&[f32]; 2] {
 }
 
 /// The threads of this library's pool.
-fn with_team<T>(f: impl FnOnce(Team) -> T) -> T {
+pub(crate) fn with_team<T>(f: impl FnOnce(Team) -> T) -> T {
     let par = |n: usize, f: &(dyn Fn(usize) + Sync)| {
         (0..n).into_par_iter().with_max_len(1).for_each(f);
     };

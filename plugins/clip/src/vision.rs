@@ -1,7 +1,8 @@
 //! The image tower: one walk over the blocks yields CLIP's tokens, GEM's tokens and every tap.
 //!
-//! Images are computed one at a time, so what an image yields does not depend on its neighbours in
-//! a batch. A stream is the trunk's residual stream `[n, c]` of one image, CLS first.
+//! What an image yields does not depend on its neighbours in a batch: candle computes images one at a
+//! time, and packed blocks round no row by another. A stream is the trunk's residual stream `[n, c]` of
+//! one image, CLS first.
 
 use candle_core::Tensor;
 
@@ -9,8 +10,9 @@ use crate::attention::Heads;
 use crate::backward::Kept;
 use crate::config::{Activation, VisionConfig};
 use crate::error::{ClipError, Result};
+use crate::matrix::Matrix;
 use crate::ops::{self, LayerNorm, Linear};
-use crate::position::resize_positions;
+use crate::position::Positions;
 use crate::trunk::Trunk;
 
 /// CLS stands before the patches.
@@ -112,15 +114,14 @@ pub struct VisionTower {
     pub config: VisionConfig,
     pub activation: Activation,
     /// `[3 p p, c]`, no bias.
-    pub patch_weight: Tensor,
+    pub patch_weight: Matrix,
     pub class_embedding: Vec<f32>,
-    /// `[1 + g*g, c]`
-    pub positions: Vec<f32>,
+    pub positions: Positions,
     pub ln_pre: LayerNorm,
     pub trunk: Trunk,
     pub ln_post: LayerNorm,
     /// `[c, d]`
-    pub projection: Tensor,
+    pub projection: Matrix,
 }
 
 impl VisionTower {
@@ -151,13 +152,11 @@ impl VisionTower {
         let patch = self.config.patch_size;
         let columns = unfold(pixels, height, width, patch, rows, cols);
         let columns = ops::from_vec(columns, &[rows * cols, 3 * patch * patch])?;
-        let patches = columns.matmul(&self.patch_weight)?;
+        let patches = self.patch_weight.apply(&columns)?;
         let channels = self.config.width;
         let class = ops::from_vec(self.class_embedding.clone(), &[N_PREFIX, channels])?;
-        let native = self.config.native_grid();
-        let positions = resize_positions(&self.positions, channels, native, rows, cols)?;
-        let positions = ops::from_vec(positions, &[N_PREFIX + rows * cols, channels])?;
-        self.ln_pre.apply(&ops::add(positions, &Tensor::cat(&[class, patches], 0)?)?)
+        let tokens = Tensor::cat(&[class, patches], 0)?;
+        self.ln_pre.apply(&ops::add(tokens, &self.positions.on(rows, cols)?)?)
     }
 
     /// Blocks `from..to` (counted from 0), with GEM's stream beside where `gem` is given; what a
@@ -171,10 +170,7 @@ impl VisionTower {
         mut tape: Option<&mut Vec<Kept>>,
     ) -> Result<Stream> {
         if tape.is_none() && self.trunk.is_packed() {
-            let Stream { tokens, gem: of_gem } = stream;
-            let gem = gem.map(|gem| (gem, self.first_gem_block(gem), of_gem));
-            let (tokens, gem) = self.trunk.run(&tokens, 1, (from, to), gem)?;
-            return Ok(Stream { tokens, gem });
+            return self.walk_packed(stream, 1, (from, to), gem);
         }
         let first_gem = gem.map_or(usize::MAX, |gem| self.first_gem_block(gem));
         let run = self.block_run();
@@ -189,6 +185,19 @@ impl VisionTower {
         Ok(stream)
     }
 
+    /// As `walk` on packed weights, for a stream of `n_images` of one size, one behind the other.
+    pub fn walk_packed(
+        &self,
+        stream: Stream,
+        n_images: usize,
+        range: (usize, usize),
+        gem: Option<&Gem>,
+    ) -> Result<Stream> {
+        let gem = gem.map(|gem| (gem, self.first_gem_block(gem), stream.gem));
+        let (tokens, gem) = self.trunk.run(&stream.tokens, n_images, range, gem)?;
+        Ok(Stream { tokens, gem })
+    }
+
     /// The first block (from 0) in which GEM takes part.
     pub fn first_gem_block(&self, gem: &Gem) -> usize {
         self.trunk.len().saturating_sub(gem.n_blocks)
@@ -201,7 +210,7 @@ impl VisionTower {
 
     /// Shapes: `normed [n,c]` -> `[n,d]`, raw (not of unit length).
     pub fn project(&self, normed: &Tensor) -> Result<Tensor> {
-        Ok(normed.matmul(&self.projection)?)
+        self.projection.apply(normed)
     }
 
     pub(crate) fn block_run(&self) -> BlockRun {
