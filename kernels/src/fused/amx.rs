@@ -169,10 +169,12 @@ fn exp2(x: [f32; LANES]) -> [f32; LANES] {
     let mut lanes = [0.0; LANES];
     // SAFETY: as above.
     unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), rest) };
-    let series = lanes.map(|rest| exp2_series::<Amx>(rest));
+    for lane in &mut lanes {
+        *lane = exp2_series::<Amx>(*lane);
+    }
     // SAFETY: as above.
     unsafe {
-        let power = _mm512_scalef_ps(_mm512_loadu_ps(series.as_ptr()), _mm512_sub_ps(x, rest));
+        let power = _mm512_scalef_ps(_mm512_loadu_ps(lanes.as_ptr()), _mm512_sub_ps(x, rest));
         _mm512_storeu_ps(lanes.as_mut_ptr(), power);
     }
     lanes

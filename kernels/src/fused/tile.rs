@@ -69,8 +69,12 @@ pub(super) trait Tile: Copy + Send + Sync + 'static {
 
     /// `2^x` for `x <= 0`.
     #[inline(always)]
-    fn exp2(x: [f32; LANES]) -> [f32; LANES] {
-        x.map(|x| exp2::<Self>(x))
+    fn exp2(mut x: [f32; LANES]) -> [f32; LANES] {
+        // `map` would be a function of its own, compiled for every CPU.
+        for lane in &mut x {
+            *lane = exp2::<Self>(*lane);
+        }
+        x
     }
 
     /// Rows become columns.
@@ -199,6 +203,14 @@ pub(super) unsafe fn put_row<T: Tile>(
     k_len: usize,
     values: &[f32],
 ) {
+    if T::KU == 1 {
+        let at = T::a_at(row, k, k_len);
+        for (i, value) in values.iter().enumerate() {
+            // SAFETY: neighbours along k stand a panel's rows apart.
+            unsafe { *to.add(at + i * T::MR) = T::elem(*value) };
+        }
+        return;
+    }
     for (run, values) in values.chunks(T::KU).enumerate() {
         let (lanes, rest) = values.as_chunks::<LANES>();
         // SAFETY: values of one row stand together within `KU`, whose start is a place of the caller's.
