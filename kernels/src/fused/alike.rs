@@ -2,8 +2,10 @@
 //! queries are among themselves, and the three results averaged. Source: GEM, arXiv:2312.00878, with
 //! the order of operations of gem-torch 1.0.1.
 
-use super::attention::{Rule, Scratch, Take, Vectors};
+use super::attention::{Rule, Scratch, Take};
 use super::block::{HeadTaker, sum_of_powers};
+use super::mutual::{MAX_SCALE, Mutual};
+use super::operands::Vectors;
 use super::scratch::{Kept, carve, lines_of};
 use super::tile::{Tile, Work};
 
@@ -22,11 +24,11 @@ impl<T: Tile> Work for AlikeHead<'_, T> {
     fn run(mut self) {
         let Vectors { n, width, .. } = self.vectors[0];
         let n_more = 2 * lines_of::<T::Elem>(n * width) + lines_of::<f32>(n * width);
-        let mut kept = Kept::take(Scratch::len::<T>(n, width) + n_more);
+        let n_free = Scratch::len::<T>(n, width).max(Mutual::len::<T>(n, width));
+        let mut kept = Kept::take(n_free + n_more);
         let (unit, free) = carve::<T::Elem>(kept.values(), n * width);
         let (next, free) = carve::<T::Elem>(free, n * width);
         let (means, free) = carve::<f32>(free, n * width);
-        let mut scratch = Scratch::carve::<T>(free, n, width);
         means.fill(0.0);
         for which in [2, 1, 0] {
             for (token, to) in unit.chunks_exact_mut(width).enumerate() {
@@ -34,17 +36,13 @@ impl<T: Tile> Work for AlikeHead<'_, T> {
             }
             for _ in 0..self.n_iterations {
                 let now = Vectors { values: &*unit, n, width };
-                scratch.put_keys::<T>(now);
-                scratch.put_values::<T>(now);
                 // SAFETY: within `T::with`.
-                unsafe { scratch.attend::<T>(now, self.rule, &mut UnitTaker::<T> { to: next }) };
+                unsafe { self.attend(free, now, now, &mut UnitTaker::<T> { to: next }) };
                 unit.copy_from_slice(next);
             }
             let now = Vectors { values: &*unit, n, width };
-            scratch.put_keys::<T>(now);
-            scratch.put_values::<T>(self.vectors[2]);
             // SAFETY: within `T::with`.
-            unsafe { scratch.attend::<T>(now, self.rule, &mut SumTaker { to: means }) };
+            unsafe { self.attend(free, now, self.vectors[2], &mut SumTaker { to: means }) };
         }
         for (token, line) in means.chunks_exact_mut(width).enumerate() {
             for value in line.iter_mut() {
@@ -52,6 +50,30 @@ impl<T: Tile> Work for AlikeHead<'_, T> {
             }
             self.taker.take(token, line);
         }
+    }
+}
+
+impl<T: Tile> AlikeHead<'_, T> {
+    /// # Safety
+    /// Within `T::with`.
+    #[inline(always)]
+    unsafe fn attend(
+        &self,
+        free: &mut [f32],
+        unit: Vectors<T::Elem>,
+        values: Vectors<T::Elem>,
+        taker: &mut impl Take,
+    ) {
+        let Vectors { n, width, .. } = unit;
+        if self.rule.scale <= MAX_SCALE {
+            let mut mutual = Mutual::carve::<T>(free, n, width);
+            // SAFETY: the caller's.
+            return unsafe { mutual.attend::<T>(unit, values, self.rule.scale, taker) };
+        }
+        let mut scratch = Scratch::carve::<T>(free, n, width);
+        scratch.put::<T>(unit, values);
+        // SAFETY: the caller's.
+        unsafe { scratch.attend::<T>(unit, self.rule, taker) };
     }
 }
 

@@ -6,8 +6,9 @@
 //! operand does.
 
 use super::buffer::Plain;
+use super::operands::{Vectors, put_keys, put_queries, put_values, turn_sums};
 use super::scratch::{carve, lines_of};
-use super::tile::{Block, LANES, Panel, Tile, with_lanes};
+use super::tile::{LANES, Panel, Tile, with_lanes};
 
 /// Keys whose scores are held at a time.
 const KEY_BLOCK: usize = 128;
@@ -15,20 +16,6 @@ const KEY_BLOCK: usize = 128;
 /// Powers of two that a score may be above the maximum that weights are relative to: a weight of 256
 /// is as exact as one of 1, and the sums stay as they are.
 const LEEWAY: f32 = 8.0;
-
-/// Vectors of one head, `[n, width]` row-major; `width` is a multiple of `NR`.
-#[derive(Clone, Copy)]
-pub(super) struct Vectors<'a, E> {
-    pub(super) values: &'a [E],
-    pub(super) n: usize,
-    pub(super) width: usize,
-}
-
-impl<'a, E> Vectors<'a, E> {
-    pub(super) fn row(&self, row: usize) -> &'a [E] {
-        &self.values[row * self.width..(row + 1) * self.width]
-    }
-}
 
 /// Where results go.
 pub(super) trait Take {
@@ -93,72 +80,14 @@ impl<'s, E: Plain> Scratch<'s, E> {
         Scratch { keys, values, queries, weights, scores, sums, turned }
     }
 
-    /// Keys as left operand: rows are tokens, k runs over channels. Rows of no token repeat the last one.
+    /// Keys and values of the queries to come.
     #[inline(always)]
-    pub(super) fn put_keys<T: Tile<Elem = E>>(&mut self, keys: Vectors<E>) {
-        let Vectors { n, width, .. } = keys;
-        for token in 0..n.next_multiple_of(T::MR) {
-            let row = keys.row(token.min(n - 1));
-            for (k, run) in (0..width).step_by(T::KU).zip(row.chunks_exact(T::KU)) {
-                let at = T::a_at(token, k, width);
-                self.keys[at..at + T::KU].copy_from_slice(run);
-            }
-        }
+    pub(super) fn put<T: Tile<Elem = E>>(&mut self, keys: Vectors<E>, values: Vectors<E>) {
+        put_keys::<T>(self.keys, keys);
+        put_values::<T>(self.values, values);
     }
 
-    /// Values as left operand: rows are channels, k runs over tokens. Places of no token are zeros.
-    #[inline(always)]
-    pub(super) fn put_values<T: Tile<Elem = E>>(&mut self, values: Vectors<E>) {
-        let Vectors { n, width, .. } = values;
-        let k_len = n.next_multiple_of(T::MR);
-        let zeros = [T::elem(0.0); LANES];
-        let lanes = |token: usize, channel: usize| match token < n {
-            true => values.row(token)[channel..].first_chunk().unwrap_or(&zeros),
-            false => &zeros,
-        };
-        for first in (0..k_len).step_by(LANES * T::WORD) {
-            for channel in (0..width).step_by(LANES) {
-                let mut block = [[0; LANES]; LANES];
-                for (i, words) in block.iter_mut().enumerate() {
-                    let token = first + i * T::WORD;
-                    let [one, other] = [token, token + T::WORD - 1].map(|at| lanes(at, channel));
-                    for (lane, word) in words.iter_mut().enumerate() {
-                        *word = T::word([one[lane], other[lane]]);
-                    }
-                }
-                self.put_block_of_values::<T>(block, [channel, first], k_len);
-            }
-        }
-    }
-
-    /// Words of tokens along rows, of channels along columns.
-    #[inline(always)]
-    fn put_block_of_values<T: Tile<Elem = E>>(
-        &mut self,
-        mut block: Block,
-        [channel, first]: [usize; 2],
-        k_len: usize,
-    ) {
-        let to = self.values.as_mut_ptr().cast::<u32>();
-        if T::KU > 1 {
-            T::turn(&mut block);
-        }
-        for (i, words) in block.iter().enumerate() {
-            if T::KU > 1 {
-                let at = T::a_at(channel + i, first, k_len) / T::WORD;
-                // SAFETY: values of a channel stand together within `KU`, which is `LANES` words.
-                unsafe { to.add(at).cast::<[u32; LANES]>().write_unaligned(*words) };
-            } else if first + i < k_len {
-                for (lane, word) in words.iter().enumerate() {
-                    // SAFETY: a channel's place of a token that there is.
-                    unsafe { *to.add(T::a_at(channel + lane, first + i, k_len)) = *word };
-                }
-            }
-        }
-    }
-
-    /// Softmax of scores, times values, for what `put_keys` and `put_values` put here; results go to
-    /// `taker`.
+    /// Softmax of scores, times values, for what `put` put here; results go to `taker`.
     ///
     /// # Safety
     /// The CPU has the instructions of `T`; within `T::with`.
@@ -189,7 +118,7 @@ impl<'s, E: Plain> Scratch<'s, E> {
     unsafe fn columns<T: Tile<Elem = E>>(&mut self, queries: Vectors<E>, first: usize, rule: Rule) {
         let (n, width) = (queries.n, queries.width);
         let Sizes { n: n_padded, block, channels } = sizes::<T>(n, width);
-        self.put_queries::<T>(queries, first);
+        put_queries::<T>(self.queries, queries, first);
         let (mut peaks, mut totals) = ([f32::NEG_INFINITY; 64], [0.0_f32; 64]);
         let n_seen = if rule.causal { n_padded.min(first + T::NR) } else { n_padded };
         let n_seen = n_seen.next_multiple_of(T::MR).min(n_padded);
@@ -219,54 +148,7 @@ impl<'s, E: Plain> Scratch<'s, E> {
         for total in &mut totals[..T::NR] {
             *total = 1.0 / *total;
         }
-        self.turn_sums::<T>(width, &totals);
-    }
-
-    /// Sums of channels by queries, scaled, become results query by query.
-    #[inline(always)]
-    fn turn_sums<T: Tile<Elem = E>>(&mut self, width: usize, scales: &[f32; 64]) {
-        for channel in (0..width).step_by(LANES) {
-            for column in (0..T::NR).step_by(LANES) {
-                let mut block = [[0; LANES]; LANES];
-                for (i, words) in block.iter_mut().enumerate() {
-                    let line = &self.sums[(channel + i) * T::NR + column..][..LANES];
-                    for (lane, word) in words.iter_mut().enumerate() {
-                        *word = (line[lane] * scales[column + lane]).to_bits();
-                    }
-                }
-                T::turn(&mut block);
-                for (i, words) in block.iter().enumerate() {
-                    let to = &mut self.turned[(column + i) * width + channel..][..LANES];
-                    for (to, word) in to.iter_mut().zip(words) {
-                        *to = f32::from_bits(*word);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Queries as right operand: columns are tokens, k runs over channels. Columns behind the last query
-    /// repeat it, and nobody reads what they give.
-    #[inline(always)]
-    fn put_queries<T: Tile<Elem = E>>(&mut self, queries: Vectors<E>, first: usize) {
-        let width = queries.width;
-        let to = self.queries.as_mut_ptr().cast::<u32>();
-        for column in (0..T::NR).step_by(LANES) {
-            for k in (0..width).step_by(LANES * T::WORD) {
-                let mut block = [[0; LANES]; LANES];
-                for (i, words) in block.iter_mut().enumerate() {
-                    let row = queries.row((first + column + i).min(queries.n - 1));
-                    // SAFETY: `width` is whole panels, which are whole words of `LANES`.
-                    *words = unsafe { row[k..].as_ptr().cast::<[u32; LANES]>().read_unaligned() };
-                }
-                T::turn(&mut block);
-                for (i, words) in block.iter().enumerate() {
-                    let at = T::b_at(column, k + i * T::WORD, width) / T::WORD;
-                    // SAFETY: columns of a panel stand side by side, and these are places of it.
-                    unsafe { to.add(at).cast::<[u32; LANES]>().write_unaligned(*words) };
-                }
-            }
-        }
+        turn_sums::<T>(self.sums, &totals[..T::NR], width, self.turned);
     }
 
     /// Scores of keys that are none, or that a query does not see.

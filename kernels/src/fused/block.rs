@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::alike::AlikeHead;
-use super::attention::{Rule, Scratch, Take, Vectors};
+use super::attention::{Rule, Scratch, Take};
 use super::buffer::Buffer;
+use super::operands::Vectors;
 use super::product::{Packed, Sink, Team};
 use super::scratch::Kept;
 use super::tile::{LANES, Shared, Tile, Work, put_row, with_lanes};
@@ -279,8 +280,7 @@ impl<T: Tile> Work for AttendHead<'_, T> {
         let [queries, keys, values] = self.vectors;
         let mut kept = Kept::take(Scratch::len::<T>(keys.n, keys.width));
         let mut scratch = Scratch::carve::<T>(kept.values(), keys.n, keys.width);
-        scratch.put_keys::<T>(keys);
-        scratch.put_values::<T>(values);
+        scratch.put::<T>(keys, values);
         // SAFETY: within `T::with`.
         unsafe { scratch.attend::<T>(queries, self.rule, &mut self.taker) };
     }

@@ -13,6 +13,8 @@ mod ceiling;
 mod choose;
 mod isa;
 mod layer;
+mod mutual;
+mod operands;
 mod portable;
 mod product;
 mod scratch;

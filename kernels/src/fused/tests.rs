@@ -130,13 +130,19 @@ fn unit(x: &[f64], d: usize) -> Vec<f64> {
 }
 
 /// One block in f64: the tokens, and what GEM adds to its stream with `n_iterations`.
-fn block(x: &[f64], of: &Parameters, n_iterations: usize) -> (Vec<f64>, Vec<f64>) {
+fn block(
+    x: &[f64],
+    of: &Parameters,
+    n_iterations: usize,
+    temperature: Option<f32>,
+) -> (Vec<f64>, Vec<f64>) {
     let BlockShape { width: c, n_heads, causal, .. } = of.shape;
     let d = c / n_heads;
     let normed = norm(x, &of.ln_1);
     let lengths = normed.chunks_exact(c).map(|row| row.iter().map(|v| v * v).sum::<f64>().sqrt());
     let n = x.len() / c;
     let tau = lengths.sum::<f64>() / n as f64 / (d as f64).sqrt();
+    let tau = temperature.map_or(tau, f64::from);
     let qkv = dense(&normed, &of.qkv);
     let (mut plain, mut alike) = (vec![0.0; x.len()], vec![0.0; x.len()]);
     for head in 0..n_heads {
@@ -203,7 +209,7 @@ fn check_blocks(
     let mut want = Vec::new();
     for image in x.chunks_exact(n * shape.width) {
         let image: Vec<f64> = image.iter().map(|value| f64::from(*value)).collect();
-        want.extend(parts.iter().fold(image, |x, part| block(&x, part, 0).0));
+        want.extend(parts.iter().fold(image, |x, part| block(&x, part, 0, None).0));
     }
     for (precision, tolerance) in tolerances {
         for (isa, tower) in towers(parts, precision) {
@@ -278,24 +284,40 @@ fn a_layer_agrees_with_the_definition() {
 
 #[test]
 fn gems_stream_agrees_with_the_definition() {
+    for n_iterations in [0, 1, 2] {
+        check_gem(None, n_iterations, TOLERANCE);
+    }
+}
+
+/// Tokens in blocks where a block weighs next to nothing, and factors where only a token itself counts.
+#[test]
+fn gems_stream_agrees_at_every_temperature() {
+    for temperature in [1.0, 50.0, 500.0] {
+        check_gem(Some(temperature), 1, [(Precision::F32, 2e-4)]);
+    }
+}
+
+fn check_gem(
+    temperature: Option<f32>,
+    n_iterations: usize,
+    tolerances: impl IntoIterator<Item = (Precision, f64)>,
+) {
     let shape = shape(96, 3, 64);
     let parts = [Parameters::new(shape, 3)];
     let (batch, n) = (2, 290);
     let x = noise(batch * n * shape.width, 9);
-    for n_iterations in [0, 1, 2] {
-        let mut want = Vec::new();
-        for image in x.chunks_exact(n * shape.width) {
-            let image: Vec<f64> = image.iter().map(|value| f64::from(*value)).collect();
-            want.extend(block(&image, &parts[0], n_iterations).1);
-        }
-        for (precision, tolerance) in TOLERANCE {
-            for (isa, tower) in towers(&parts, precision) {
-                let (mut tokens, mut stream) = (x.clone(), vec![0.0; x.len()]);
-                let alike = AlikePass { stream: &mut stream, temperature: None, n_iterations };
-                tower.run(0..1, &mut tokens, batch, Some(alike), ONE).unwrap();
-                let error = error(&stream, &want);
-                assert!(error < tolerance, "{isa:?} {precision:?} {n_iterations}: {error:e}");
-            }
+    let mut want = Vec::new();
+    for image in x.chunks_exact(n * shape.width) {
+        let image: Vec<f64> = image.iter().map(|value| f64::from(*value)).collect();
+        want.extend(block(&image, &parts[0], n_iterations, temperature).1);
+    }
+    for (precision, tolerance) in tolerances {
+        for (isa, tower) in towers(&parts, precision) {
+            let (mut tokens, mut stream) = (x.clone(), vec![0.0; x.len()]);
+            let alike = AlikePass { stream: &mut stream, temperature, n_iterations };
+            tower.run(0..1, &mut tokens, batch, Some(alike), ONE).unwrap();
+            let error = error(&stream, &want);
+            assert!(error < tolerance, "{isa:?} {precision:?} {n_iterations}: {error:e}");
         }
     }
 }
@@ -332,7 +354,7 @@ fn outlier_channels_do_not_spoil_the_others() {
     let mut x = noise(20 * shape.width, 15);
     x.chunks_exact_mut(shape.width).for_each(|row| row[5] += 1e3);
     let wide: Vec<f64> = x.iter().map(|value| f64::from(*value)).collect();
-    let want = block(&wide, &parts[0], 0).0;
+    let want = block(&wide, &parts[0], 0, None).0;
     let small = |values: &[f64]| -> Vec<f64> {
         values.iter().enumerate().filter(|(i, _)| i % shape.width != 5).map(|(_, v)| *v).collect()
     };
