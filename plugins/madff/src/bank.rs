@@ -3,9 +3,11 @@
 
 use std::borrow::Cow;
 
+use loupe_kernels::{Isa, Precision, Team};
+
 use crate::error::MadffError;
 use crate::gradient::{Parameter, Share};
-use crate::layers::add_to;
+use crate::layers::{Linear, add_to};
 use crate::spectrum::Spectrum;
 use crate::weights::{Drawn, Weights};
 
@@ -103,6 +105,9 @@ pub trait Adapter: Sized + Send + Sync + 'static {
         cotangents: Cotangents<'_>,
     ) -> Result<PulledBack<'a>, MadffError>;
 
+    /// The layers that `forward` goes through.
+    fn layers(&mut self) -> Vec<&mut Linear>;
+
     /// All that training may change.
     fn parameters(&self) -> Vec<Parameter<'_>>;
 }
@@ -176,6 +181,12 @@ impl<A: Adapter> Bank<A> {
         let first = format!("{head}_{}.0.{}", A::GROUP, A::FIRST);
         let [bottleneck, width] = weights.sizes(&first, [drawn.bottleneck, drawn.width])?;
         Ok(Drawn { width, bottleneck })
+    }
+
+    /// Packs the weights of every layer. Errors: `Kernel`.
+    pub fn pack(&mut self, isa: Isa, precision: Precision, team: Team) -> Result<(), MadffError> {
+        let adapters = self.heads.iter_mut().flatten();
+        adapters.flat_map(A::layers).try_for_each(|layer| layer.pack(isa, precision, team))
     }
 
     pub fn width(&self) -> usize {

@@ -34,7 +34,7 @@ pub struct Projector {
 
 impl Fusion for Madff {
     type Config = MadffConfig;
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
     const ABOUT: &'static str = "gated bottleneck adapters on an encoder's taps (ClipMPCAD)";
 
     fn ports() -> Vec<Port> {
@@ -57,7 +57,7 @@ impl Fusion for Madff {
 
 impl Fusion for Mvfa {
     type Config = MvfaConfig;
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const ABOUT: &'static str = "bottleneck adapters on an encoder's taps (MVFA-AD)";
 
     fn ports() -> Vec<Port> {
@@ -79,7 +79,7 @@ impl Fusion for Mvfa {
 
 impl Fusion for Projector {
     type Config = ProjectorConfig;
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const ABOUT: &'static str = "projections of an encoder's taps that feed nothing back";
 
     fn ports() -> Vec<Port> {

@@ -33,7 +33,6 @@ pub struct Ungated<'a> {
 }
 
 /// Two layers that squeeze the width and stretch it again.
-#[derive(Clone, Debug)]
 struct Squeeze {
     inner: Linear,
     outer: Linear,
@@ -90,7 +89,6 @@ impl Squeeze {
 }
 
 /// The channel gate `SCA`: `sigmoid(2 A2 relu(A1 x)) * x`.
-#[derive(Clone, Debug)]
 pub struct ChannelGate(Squeeze);
 
 impl ChannelGate {
@@ -118,6 +116,10 @@ impl ChannelGate {
         cotangents: &[f32],
     ) -> Result<Ungated<'a>, MadffError> {
         self.0.pull_back(gated, [rows, rows], Self::GAIN, cotangents)
+    }
+
+    pub fn layers(&mut self) -> [&mut Linear; 2] {
+        [&mut self.0.inner, &mut self.0.outer]
     }
 
     pub fn parameters(&self) -> [Parameter<'_>; 2] {
@@ -211,7 +213,6 @@ impl SpatialGate {
 }
 
 /// The frequency gate `FAB`: `sigmoid(F2 relu(F1 |FFT x|)) * x`, a frequency's number for a channel.
-#[derive(Clone, Debug)]
 pub struct FrequencyGate(Squeeze);
 
 impl FrequencyGate {
@@ -237,6 +238,10 @@ impl FrequencyGate {
         cotangents: &[f32],
     ) -> Result<Ungated<'a>, MadffError> {
         self.0.pull_back(gated, [rows, magnitudes], 1.0, cotangents)
+    }
+
+    pub fn layers(&mut self) -> [&mut Linear; 2] {
+        [&mut self.0.inner, &mut self.0.outer]
     }
 
     pub fn parameters(&self) -> [Parameter<'_>; 2] {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use loupe_kernels::{Matrix, matmul};
+use loupe_kernels::{Isa, Layer, Matrix, Precision, Team, layer, matmul, serial};
 
 use crate::error::MadffError;
 use crate::gradient::{Parameter, Share};
@@ -14,7 +14,6 @@ pub const LEAK: f32 = 0.01;
 const EPSILON: f32 = 1e-5;
 
 /// A linear layer without bias.
-#[derive(Clone, Debug)]
 pub struct Linear {
     /// Within its adapter.
     name: &'static str,
@@ -22,6 +21,7 @@ pub struct Linear {
     weight: Vec<f32>,
     n_in: usize,
     n_out: usize,
+    packed: Option<Box<dyn Layer>>,
 }
 
 impl Linear {
@@ -33,7 +33,15 @@ impl Linear {
         [n_out, n_in]: [usize; 2],
     ) -> Result<Self, MadffError> {
         let weight = weights.uniform(&format!("{adapter}.{name}"), &[n_out, n_in], n_in)?;
-        Ok(Linear { name, weight, n_in, n_out })
+        Ok(Linear { name, weight, n_in, n_out, packed: None })
+    }
+
+    /// From now on `forward` runs on packed weights, rounded to this precision; `pull_back` does not.
+    /// Errors: `Kernel`.
+    pub fn pack(&mut self, isa: Isa, precision: Precision, team: Team) -> Result<(), MadffError> {
+        let bias = vec![0.0; self.n_out];
+        self.packed = Some(layer([&self.weight, &bias], self.n_in, isa, precision, team)?);
+        Ok(())
     }
 
     pub fn n_in(&self) -> usize {
@@ -49,6 +57,10 @@ impl Linear {
     pub fn forward(&self, rows: &[f32]) -> Result<Vec<f32>, MadffError> {
         let n_rows = rows.len().checked_div(self.n_in).unwrap_or(0);
         let mut out = vec![0.0; n_rows * self.n_out];
+        if let Some(packed) = &self.packed {
+            packed.apply(rows, &mut out, Team { par: &serial, n_threads: 1 })?;
+            return Ok(out);
+        }
         let weight = Matrix::new(&self.weight, self.n_out, self.n_in)?;
         matmul(Matrix::new(rows, n_rows, self.n_in)?, weight.transposed(), &mut out)?;
         Ok(out)

@@ -23,7 +23,6 @@ pub struct MadffKeys {
 }
 
 /// One adapter: the weights of a tap and a head.
-#[derive(Clone, Debug)]
 pub struct MadffAdapter {
     down: Linear,
     up: Linear,
@@ -183,6 +182,12 @@ impl Adapter for MadffAdapter {
         add_to(&mut rows, &ungated.rows);
         shares.extend(ungated.shares);
         Ok(PulledBack { rows, magnitudes: Some(ungated.read), shares })
+    }
+
+    fn layers(&mut self) -> Vec<&mut Linear> {
+        let gates = self.channel.iter_mut().flat_map(ChannelGate::layers);
+        let gates = gates.chain(self.frequency.iter_mut().flat_map(FrequencyGate::layers));
+        [&mut self.down, &mut self.up].into_iter().chain(gates).collect()
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {

@@ -7,7 +7,6 @@ use crate::layers::{Linear, add_to, leaky_relu, leaky_slope};
 use crate::weights::{Drawn, Weights};
 
 /// One adapter: the weights of a tap and a head.
-#[derive(Clone, Debug)]
 pub struct MvfaAdapter {
     down: Linear,
     up: Linear,
@@ -66,6 +65,10 @@ impl Adapter for MvfaAdapter {
         let rows = self.down.pull_back(&of_tokens)?;
         shares.push(self.down.share(of_tokens, tile.rows));
         Ok(PulledBack { rows, magnitudes: None, shares })
+    }
+
+    fn layers(&mut self) -> Vec<&mut Linear> {
+        vec![&mut self.down, &mut self.up]
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {

@@ -8,7 +8,6 @@ use crate::layers::{LayerNorm, Linear};
 use crate::weights::{Drawn, Weights};
 
 /// A linear layer and a layer normalisation.
-#[derive(Clone, Debug)]
 pub struct ProjectorAdapter {
     linear: Linear,
     norm: LayerNorm,
@@ -46,6 +45,10 @@ impl Adapter for ProjectorAdapter {
         let rows = self.linear.pull_back(&of_projected)?;
         let shares = vec![self.linear.share(of_projected, tile.rows), weight, bias];
         Ok(PulledBack { rows, magnitudes: None, shares })
+    }
+
+    fn layers(&mut self) -> Vec<&mut Linear> {
+        vec![&mut self.linear]
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {

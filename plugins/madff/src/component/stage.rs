@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use loupe_kernels::{Isa, Precision, Team};
 use loupe_plugin::prelude::*;
 
 use super::keys::{Common, Head};
@@ -11,7 +12,7 @@ use crate::weights::{Drawn, Weights};
 
 /// Rows of a tile at most: one unit of parallel work. Tiles are cut by the image alone, so that bytes
 /// depend neither on threads nor on what else is in the batch.
-const TILE: usize = 96;
+const TILE: usize = 160;
 
 /// What the three components share: the adapters on their taps.
 pub struct Stage<A: Adapter> {
@@ -46,11 +47,21 @@ impl<A: Adapter> Stage<A> {
         let Common { at, .. } = &self.common;
         let read = || {
             let drawn = Drawn { width, bottleneck: self.common.drawn_bottleneck() };
-            Bank::read(&self.weights, &self.common.head_names(), at, drawn, &self.keys)
+            let heads = self.common.head_names();
+            let mut bank = Bank::<A>::read(&self.weights, &heads, at, drawn, &self.keys)?;
+            self.pack(&mut bank, self.common.precision())?;
+            Ok::<_, Error>(bank)
         };
         let bank = get_or_try(&self.bank, read)?;
         self.common.agrees(bank.bottleneck())?;
         Ok(bank)
+    }
+
+    /// Errors: `Config` for an unknown `LOUPE_CPU`.
+    pub fn pack(&self, bank: &mut Bank<A>, precision: Precision) -> Result<()> {
+        let (isa, n_threads) = (Isa::best().map_err(MadffError::from)?, self.host.n_threads());
+        let host = &self.host;
+        Ok(host.lend_threads(|par| bank.pack(isa, precision, Team { par, n_threads }))??)
     }
 
     pub fn bottleneck(&self) -> Result<usize> {
@@ -186,10 +197,7 @@ pub fn cut(values: &[f32], n_tokens: usize, width: usize) -> Vec<&[f32]> {
 }
 
 /// Fills the cell unless it is full. Two threads may both make the value, which is the same.
-pub fn get_or_try<T>(
-    cell: &OnceLock<T>,
-    make: impl FnOnce() -> Result<T, MadffError>,
-) -> Result<&T, MadffError> {
+pub fn get_or_try<T, E>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
     if let Some(known) = cell.get() {
         return Ok(known);
     }

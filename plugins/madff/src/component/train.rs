@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use loupe_kernels::Precision;
 use loupe_plugin::prelude::*;
 
 use super::keys::Head;
@@ -64,8 +65,9 @@ impl<A: Adapter> Stage<A> {
         let weights = Weights::from_bytes("parameters", parameters.bytes())?;
         let drawn = Drawn { width: step.width(), bottleneck: self.common.drawn_bottleneck() };
         let heads = self.common.head_names();
-        let bank = Bank::<A>::read_tap(&weights, &heads, step.tap, drawn, &self.keys)?;
+        let mut bank = Bank::<A>::read_tap(&weights, &heads, step.tap, drawn, &self.keys)?;
         step.check_width(bank.width())?;
+        self.pack(&mut bank, Precision::F32)?;
         let mix = self.common.mix().filter(|_| step.flows);
         let ask = Ask { tokens: &step.reads, mix };
         let tiles = step.cut(step.stream.f32s()?, bank.width());
