@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{AnomalyMap, EvalError};
 use crate::image::Mask;
 use crate::metrics::{
-    AuproDefinition, ClassMetrics, ImageScores, PixelAccumulator, PixelOptions, Protocol, Space,
+    AuproDefinition, ClassMetrics, Digest, ImageScores, PixelAccumulator, PixelOptions, Protocol, Space,
 };
 
 /// A map and a mask in one space.
@@ -29,7 +29,8 @@ pub struct Measured {
 
 /// One image in every space of its evaluator; made by [`ClassEvaluator::prepare`].
 pub struct Prepared {
-    placed: Vec<Placed>,
+    digests: Vec<Digest>,
+    has_mask: bool,
 }
 
 /// Pixel and image metrics in one space.
@@ -97,7 +98,7 @@ impl ClassEvaluator {
     }
 
     /// Brings a map and its mask to each space. `native_hw` is the size of the mask, or of the
-    /// image where there is no mask. Errors: `Resize`, `Mask`.
+    /// image where there is no mask. Errors: `Resize`, `Mask`, `Metric` naming the image.
     pub fn prepare(
         &self,
         name: &str,
@@ -105,12 +106,15 @@ impl ClassEvaluator {
         mask: Option<Mask>,
         native_hw: [usize; 2],
     ) -> Result<Prepared, EvalError> {
-        let place = |seat: &Seat| match seat.space {
-            Space::Native => native(name, map, mask.as_ref(), native_hw),
-            Space::FadeU8 { side } => fade(name, map, mask.as_ref(), [side, side]),
+        let digest = |seat: &Seat| {
+            let Placed { map, mask, height, width } = match seat.space {
+                Space::Native => native(name, map, mask.as_ref(), native_hw)?,
+                Space::FadeU8 { side } => fade(name, map, mask.as_ref(), [side, side])?,
+            };
+            Ok(seat.pixels.digest(name, &map, mask.as_deref(), [height, width])?)
         };
-        let placed = self.seats.iter().map(place).collect::<Result<_, _>>()?;
-        Ok(Prepared { placed })
+        let digests = self.seats.iter().map(digest).collect::<Result<_, EvalError>>()?;
+        Ok(Prepared { digests, has_mask: mask.is_some() })
     }
 
     /// Counts one image. Errors: `Metric` naming the image.
@@ -121,11 +125,10 @@ impl ClassEvaluator {
         anomalous: bool,
         prepared: Prepared,
     ) -> Result<(), EvalError> {
-        for (seat, placed) in self.seats.iter_mut().zip(prepared.placed) {
+        self.has_masks |= prepared.has_mask;
+        for (seat, digest) in self.seats.iter_mut().zip(prepared.digests) {
             seat.push_score(name, score, anomalous)?;
-            self.has_masks |= placed.mask.is_some();
-            let Placed { map, mask, height, width } = placed;
-            seat.pixels.push(name, &map, mask.as_deref(), height, width)?;
+            seat.pixels.push(digest)?;
         }
         Ok(())
     }

@@ -91,13 +91,21 @@ pub fn holes(regions: &Regions) -> Vec<Span> {
 
 fn find_spans(row: u32, pixels: &[bool], spans: &mut Vec<Span>) {
     let mut at = 0;
-    while let Some(skip) = pixels[at..].iter().position(|&pixel| pixel) {
+    while let Some(skip) = first(&pixels[at..], true) {
         let start = at + skip;
-        let len = pixels[start..].iter().position(|&pixel| !pixel);
-        let end = len.map_or(pixels.len(), |len| start + len);
+        let end = first(&pixels[start..], false).map_or(pixels.len(), |len| start + len);
         spans.push(Span { row, start: start as u32, end: end as u32, region: 0 });
         at = end;
     }
+}
+
+/// Place of the first pixel that is `wanted`; blocks that have none are passed at once.
+fn first(pixels: &[bool], wanted: bool) -> Option<usize> {
+    const BLOCK: usize = 32;
+    let blocks = pixels.as_chunks::<BLOCK>().0.iter();
+    let lacks = |block: &&[bool; BLOCK]| !block.iter().fold(false, |any, p| any | (*p == wanted));
+    let passed = blocks.take_while(lacks).count() * BLOCK;
+    pixels[passed..].iter().position(|pixel| *pixel == wanted).map(|place| passed + place)
 }
 
 fn find(parents: &mut [u32], mut node: u32) -> u32 {

@@ -8,16 +8,17 @@
 use std::collections::BTreeMap;
 
 use super::curve::{interpolate, trapezoid};
-use super::runs::{Runs, rank_key, score_of};
+use super::digest::{rank_key, score_of};
+use super::levels::Levels;
 use super::{MetricError, Value};
 
 const TOO_FEW: &str = "fewer than two thresholds have a false positive rate under the limit";
 
 /// What the definitions share.
 pub(crate) struct Scores<'a> {
-    pub normal: &'a Runs<u32>,
-    pub beside: &'a Runs<u32>,
-    pub anomalous: &'a Runs<u64>,
+    pub normal: &'a Levels<u16>,
+    pub beside: &'a Levels<u16>,
+    pub anomalous: &'a Levels<u64>,
     pub n_normal: u64,
     pub n_regions: u64,
     /// Lowest and highest score of all pixels.
@@ -50,12 +51,12 @@ impl Threshold {
 /// Normal pixels flagged and mean overlap of regions, at each threshold. `thresholds` never rise.
 fn curve(
     scores: &Scores,
-    overlaps: &[&Runs<u64>],
+    overlaps: &[&Levels<u64>],
     n_regions: u64,
     thresholds: impl Iterator<Item = Threshold>,
 ) -> Result<Vec<(u64, f64)>, MetricError> {
     let (mut normal, mut beside) = (scores.normal.cursor(), scores.beside.cursor());
-    let mut overlaps: Vec<_> = overlaps.iter().map(|runs| runs.cursor()).collect();
+    let mut overlaps: Vec<_> = overlaps.iter().map(|levels| levels.cursor()).collect();
     let mut flagged = 0;
     // Pixels found by region size: the sum over sizes does not depend on the order of images.
     let mut found: BTreeMap<u32, u64> = BTreeMap::new();
@@ -95,7 +96,7 @@ pub(crate) fn cflow_200(scores: &Scores, limit: f64) -> Result<Value, MetricErro
 /// `filled_image`).
 pub(crate) fn spade_filled_200(
     scores: &Scores,
-    holes: &Runs<u64>,
+    holes: &Levels<u64>,
     limit: f64,
 ) -> Result<Value, MetricError> {
     let (low, high) = (f64::from(scores.range.0), f64::from(scores.range.1));
@@ -124,7 +125,7 @@ fn stretched(points: Vec<(u64, f64)>, n_normal: u64, keep: impl Fn(f64) -> bool)
 /// the curve starts flat at its first overlap and is interpolated at the limit.
 pub(crate) fn quantile_500_four_conn(
     scores: &Scores,
-    (four, n_regions): (&Runs<u64>, u64),
+    (four, n_regions): (&Levels<u64>, u64),
     limit: f64,
 ) -> Result<Value, MetricError> {
     let quantiles = linspace(limit, 500).map(|rate| 1.0 - rate);
@@ -219,8 +220,8 @@ fn order_statistics(scores: &Scores, ranks: &[u64]) -> Result<Vec<f32>, MetricEr
 
 /// The distinct scores of normal pixels, from the highest, each with its count.
 pub(crate) struct NormalGroups<'a> {
-    normal: super::runs::Cursor<'a, u32>,
-    beside: super::runs::Cursor<'a, u32>,
+    normal: super::levels::Cursor<'a, u16>,
+    beside: super::levels::Cursor<'a, u16>,
 }
 
 impl<'a> NormalGroups<'a> {

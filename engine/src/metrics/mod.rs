@@ -12,17 +12,20 @@
 mod anomalib_old;
 mod components;
 mod curve;
+mod digest;
 mod legacy;
+mod levels;
 mod pixel;
 mod protocol;
 mod rank;
-mod runs;
 mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use components::{Connectivity, Regions, Span, label};
+pub use digest::Digest;
 pub use pixel::{PixelAccumulator, PixelMetrics, PixelOptions};
 pub use protocol::{AuproDefinition, Columns, Protocol, Space};
 pub use rank::{ImageMetrics, ImageScores};
@@ -90,8 +93,6 @@ pub enum MetricError {
     TooLarge { image: String, height: usize, width: usize, limit: u64 },
     #[error("the false positive rate limit of `pixel.aupro` wants 0 < L <= 1, got `{limit}`")]
     Limit { limit: f64 },
-    #[error("accumulators with other options cannot be merged; make both from the same options")]
-    Merge,
     #[error("cannot keep sorted scores in a temporary file (`TMPDIR` names its folder): {source}")]
     Spill { source: std::io::Error },
 }

@@ -1,17 +1,18 @@
 //! Pixel-level metrics of one class, fed image by image and exact over f32 scores.
 //!
-//! What is kept per pixel is its score's rank key (4 bytes), and for an anomalous pixel the size
-//! of its region beside it: one sorted walk then yields every metric, and nothing depends on the
-//! order of the images or on how they were split among accumulators.
+//! What is kept per pixel is its score's rank key, the upper half once for all that share it, and for
+//! an anomalous pixel the size of its region beside it: one sorted walk then yields every metric, and
+//! nothing depends on the order of the images.
 
 use rayon::prelude::*;
 
 use super::anomalib_old::anomalib_old;
-use super::components::{Connectivity, Span, holes, label};
+use super::digest::{Digest, score_of};
 use super::legacy::{self, Scores};
+use super::levels::Levels;
 use super::protocol::AuproDefinition;
-use super::runs::{Runs, rank_key, score_of};
-use super::sweep::{NO_ANOMALOUS, NO_NORMAL, ProSweep, RankSweep, Step};
+use super::sweep::{NO_ANOMALOUS, NO_NORMAL};
+use super::walk::{Stores, walk};
 use super::{DEFAULT_LIMITS, MetricError, Value};
 
 /// What an accumulator collects, and how much memory its sorted scores may take.
@@ -63,13 +64,13 @@ pub struct PixelAccumulator {
     n_regions_four: u64,
     score_range: Option<(f32, f32)>,
     /// Normal pixels of images without an anomalous pixel, and of the others.
-    normal: Runs<u32>,
-    beside: Runs<u32>,
+    normal: Levels<u16>,
+    beside: Levels<u16>,
     /// Anomalous pixels with the size of their region, 8- and 4-connected.
-    anomalous: Runs<u64>,
-    anomalous_four: Runs<u64>,
+    anomalous: Levels<u64>,
+    anomalous_four: Levels<u64>,
     /// Pixels inside the holes of regions, with the region's size.
-    holes: Runs<u64>,
+    holes: Levels<u64>,
     /// Rank keys of each region, ascending.
     regions: Vec<Vec<u32>>,
 }
@@ -88,96 +89,61 @@ impl PixelAccumulator {
             n_regions: 0,
             n_regions_four: 0,
             score_range: None,
-            normal: Runs::new(eighth * 2),
-            beside: Runs::new(eighth * 3),
-            anomalous: Runs::new(eighth),
-            anomalous_four: Runs::new(eighth),
-            holes: Runs::new(eighth),
+            normal: Levels::new(eighth * 2),
+            beside: Levels::new(eighth * 3),
+            anomalous: Levels::new(eighth),
+            anomalous_four: Levels::new(eighth),
+            holes: Levels::new(eighth),
             regions: Vec::new(),
         })
     }
 
-    /// Adds one image. Shapes: `map [h * w]` and `mask [h * w]`, row-major, of one size; a set
-    /// mask pixel is anomalous, no mask means a normal image.
-    /// Errors: `NonFinitePixel` naming image and pixel, `Size`, `TooLarge`, `Spill`.
-    pub fn push(
-        &mut self,
+    /// What is counted of one image; pure, so that images can be looked at on several threads. Shapes:
+    /// `map [h * w]` and `mask [h * w]`, row-major, of one size; a set mask pixel is anomalous, no mask
+    /// means a normal image. Errors: `NonFinitePixel` naming image and pixel, `Size`, `TooLarge`.
+    pub fn digest(
+        &self,
         image: &str,
         map: &[f32],
         mask: Option<&[bool]>,
-        height: usize,
-        width: usize,
-    ) -> Result<(), MetricError> {
-        let range = check(image, map, mask, height, width)?;
-        self.n_images += 1;
-        self.score_range = widen(self.score_range, range);
-        let regions = mask.map(|mask| label(mask, width, Connectivity::Eight)).unwrap_or_default();
-        let Some(mask) = mask.filter(|_| !regions.spans.is_empty()) else {
-            return self.normal.extend(map, rank_key);
-        };
-        self.n_masked_images += 1;
-        self.n_regions += regions.sizes.len() as u64;
-        let mut at = 0;
-        for span in &regions.spans {
-            let pixels = flat(span, width);
-            self.beside.extend(map.get(at..pixels.start).unwrap_or_default(), rank_key)?;
-            at = pixels.end;
-        }
-        self.beside.extend(map.get(at..).unwrap_or_default(), rank_key)?;
-        extend(&mut self.anomalous, map, width, &regions.spans, &regions.sizes)?;
-        if self.wants(AuproDefinition::SpadeFilled200) {
-            extend(&mut self.holes, map, width, &holes(&regions), &regions.sizes)?;
-        }
-        if self.wants(AuproDefinition::Quantile500FourConn) {
-            let four = label(mask, width, Connectivity::Four);
-            self.n_regions_four += four.sizes.len() as u64;
-            extend(&mut self.anomalous_four, map, width, &four.spans, &four.sizes)?;
-        }
-        if self.wants(AuproDefinition::AnomalibOld) {
-            let first = self.regions.len();
-            self.regions.resize(first + regions.sizes.len(), Vec::new());
-            for span in &regions.spans {
-                let scores = map.get(flat(span, width)).unwrap_or_default();
-                let keys = scores.iter().map(|&score| rank_key(score));
-                self.regions[first + span.region as usize].extend(keys);
-            }
-            self.regions[first..].iter_mut().for_each(|keys| keys.sort_unstable());
-        }
-        Ok(())
+        hw: [usize; 2],
+    ) -> Result<Digest, MetricError> {
+        Digest::new(image, map, mask, hw, |definition| self.wants(definition))
     }
 
-    /// Adds what another accumulator of the same options has seen; the result is the same as if
-    /// one had seen all. Errors: `Merge`, `Spill`.
-    pub fn merge(&mut self, other: Self) -> Result<(), MetricError> {
-        if self.options != other.options {
-            return Err(MetricError::Merge);
+    /// Counts one image, whose digest this accumulator made. Errors: `Spill`.
+    pub fn push(&mut self, image: Digest) -> Result<(), MetricError> {
+        self.n_images += 1;
+        self.score_range = match (self.score_range, image.range) {
+            (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.max(other.1))),
+            (one, other) => one.or(other),
+        };
+        if image.n_regions == 0 {
+            return image.normal.add_to(&mut self.normal);
         }
-        self.n_images += other.n_images;
-        self.n_masked_images += other.n_masked_images;
-        self.n_regions += other.n_regions;
-        self.n_regions_four += other.n_regions_four;
-        self.score_range = widen(self.score_range, other.score_range);
-        self.normal.merge(other.normal)?;
-        self.beside.merge(other.beside)?;
-        self.anomalous.merge(other.anomalous)?;
-        self.anomalous_four.merge(other.anomalous_four)?;
-        self.holes.merge(other.holes)?;
-        self.regions.extend(other.regions);
-        Ok(())
+        self.n_masked_images += 1;
+        self.n_regions += image.n_regions;
+        self.n_regions_four += image.n_regions_four;
+        self.regions.extend(image.regions);
+        image.normal.add_to(&mut self.beside)?;
+        image.anomalous.add_to(&mut self.anomalous)?;
+        image.four.add_to(&mut self.anomalous_four)?;
+        image.holes.add_to(&mut self.holes)
     }
 
     /// Evaluates all that was pushed. Errors: `Spill`.
     pub fn finish(mut self) -> Result<PixelMetrics, MetricError> {
-        self.normal.seal()?;
-        self.beside.seal()?;
-        self.anomalous.seal()?;
-        self.anomalous_four.seal()?;
-        self.holes.seal()?;
         // Regions in an order of their own, so that sums over them do not depend on the images'.
         self.regions.sort_unstable_by(|one, other| {
             one.len().cmp(&other.len()).then_with(|| one.cmp(other))
         });
-        let (all, only, areas) = self.walk()?;
+        let stores = Stores {
+            normal: &self.normal,
+            beside: &self.beside,
+            anomalous: &self.anomalous,
+            n_regions: self.n_regions,
+        };
+        let (all, only, areas) = walk(&stores, &self.options.limits)?;
         let missing = self.missing();
         let value = |area: f64| match missing {
             Some(reason) => Value::undefined(reason),
@@ -216,35 +182,6 @@ impl PixelAccumulator {
         }
     }
 
-    fn walk(&self) -> Result<Walked, MetricError> {
-        let n_anomalous = self.anomalous.len();
-        let mut all = RankSweep::new(n_anomalous, self.n_normal());
-        let mut only = RankSweep::new(n_anomalous, self.beside.len());
-        let mut pro = ProSweep::new(&self.options.limits, self.n_normal(), self.n_regions);
-        let (mut normal, mut beside) = (self.normal.cursor(), self.beside.cursor());
-        let mut anomalous = self.anomalous.cursor();
-        let (mut n_normal, mut n_beside) = (0, 0);
-        let mut sizes = Vec::new();
-        while let Some(key) = anomalous.peek()? {
-            sizes.clear();
-            anomalous.visit(key, true, |records| {
-                sizes.extend(records.iter().map(|&record| record as u32));
-            })?;
-            sizes.sort_unstable();
-            let anomalous = sizes.len() as u64;
-            n_normal += normal.count(key, false)?;
-            n_beside += beside.count(key, false)?;
-            let (above, above_beside) = (n_normal + n_beside, n_beside);
-            n_normal += normal.count(key, true)?;
-            n_beside += beside.count(key, true)?;
-            let step = Step { above, upto: n_normal + n_beside, anomalous };
-            all.step(key, step);
-            only.step(key, Step { above: above_beside, upto: n_beside, anomalous });
-            pro.step(step, &sizes);
-        }
-        Ok((all.finish(), only.finish(), pro.finish()))
-    }
-
     fn legacy(
         &self,
         missing: Option<&'static str>,
@@ -281,62 +218,4 @@ impl PixelAccumulator {
         };
         self.options.definitions.par_iter().copied().map(row).collect()
     }
-}
-
-type Walked = (super::sweep::RankMetrics<u32>, super::sweep::RankMetrics<u32>, Vec<f64>);
-
-/// The lowest and the highest score, if any.
-fn check(
-    image: &str,
-    map: &[f32],
-    mask: Option<&[bool]>,
-    height: usize,
-    width: usize,
-) -> Result<Option<(f32, f32)>, MetricError> {
-    let limit = u64::from(u32::MAX);
-    let want = match height.checked_mul(width) {
-        Some(want) if want as u64 <= limit => want,
-        _ => return Err(MetricError::TooLarge { image: image.to_string(), height, width, limit }),
-    };
-    let lengths = [("map", Some(map.len())), ("mask", mask.map(<[bool]>::len))];
-    for (what, got) in lengths {
-        if let Some(got) = got.filter(|&got| got != want) {
-            let image = image.to_string();
-            return Err(MetricError::Size { image, what, height, width, want, got });
-        }
-    }
-    if let Some(at) = map.iter().position(|score| !score.is_finite()) {
-        let (row, column) = (at / width, at % width);
-        let image = image.to_string();
-        return Err(MetricError::NonFinitePixel { image, row, column, value: map[at] });
-    }
-    let fold = |pick: fn(f32, f32) -> f32| map.iter().copied().reduce(pick);
-    Ok(fold(f32::min).zip(fold(f32::max)))
-}
-
-fn widen(one: Option<(f32, f32)>, other: Option<(f32, f32)>) -> Option<(f32, f32)> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.max(other.1))),
-        (one, other) => one.or(other),
-    }
-}
-
-fn flat(span: &Span, width: usize) -> std::ops::Range<usize> {
-    let row = span.row as usize * width;
-    row + span.start as usize..row + span.end as usize
-}
-
-fn extend(
-    runs: &mut Runs<u64>,
-    map: &[f32],
-    width: usize,
-    spans: &[Span],
-    sizes: &[u32],
-) -> Result<(), MetricError> {
-    for span in spans {
-        let size = u64::from(sizes[span.region as usize]);
-        let scores = map.get(flat(span, width)).unwrap_or_default();
-        runs.extend(scores, |score| u64::from(rank_key(score)) << 32 | size)?;
-    }
-    Ok(())
 }

@@ -41,10 +41,6 @@ impl ImageScores {
         Ok(())
     }
 
-    pub fn merge(&mut self, other: Self) {
-        self.samples.extend(other.samples);
-    }
-
     pub fn metrics(&self) -> ImageMetrics {
         let mut samples = self.samples.clone();
         samples.sort_unstable_by(|one, other| other.0.total_cmp(&one.0));

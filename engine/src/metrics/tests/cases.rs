@@ -166,15 +166,15 @@ fn a_score_that_is_not_finite_names_image_and_pixel() {
     let mut pixels = PixelAccumulator::new(PixelOptions::default()).unwrap();
     let mut map = vec![0.0; 6];
     map[4] = f32::NAN;
-    let error = pixels.push("crack/007", &map, None, 2, 3).unwrap_err();
+    let error = pixels.digest("crack/007", &map, None, [2, 3]).err().unwrap();
     assert_eq!(
         error.to_string(),
         "the anomaly map of image `crack/007` has `NaN` at row 1, column 1; \
          metrics want finite scores"
     );
-    let error = ImageScores::new().push("good/001", f64::INFINITY, false).unwrap_err();
+    let error = ImageScores::new().push("good/001", f64::INFINITY, false).err().unwrap();
     assert!(error.to_string().contains("`good/001` is `inf`"));
-    let error = pixels.push("a", &map, Some(&[false; 5]), 2, 3).unwrap_err();
+    let error = pixels.digest("a", &map, Some(&[false; 5]), [2, 3]).err().unwrap();
     assert!(error.to_string().starts_with("the mask of image `a` has 5 values, but 2 x 3 wants 6"));
 }
 

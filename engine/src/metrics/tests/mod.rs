@@ -38,7 +38,9 @@ fn accumulate(class: &Class, order: &[usize], options: &PixelOptions) -> PixelAc
         let mask = bools(&class.masks[image]);
         let mask = mask.contains(&true).then_some(mask.as_slice());
         let map = &class.maps[image];
-        pixels.push(&format!("{image}"), map, mask, class.height, class.width).unwrap();
+        let hw = [class.height, class.width];
+        let digest = pixels.digest(&format!("{image}"), map, mask, hw).unwrap();
+        pixels.push(digest).unwrap();
     }
     pixels
 }

@@ -1,6 +1,7 @@
 //! What must not change a metric: monotone transforms, order, sharding, spilling.
 
-use super::super::runs::{rank_key, score_of};
+use super::super::digest::{rank_key, score_of};
+use super::super::levels::Levels;
 use super::*;
 
 fn exact(metrics: &PixelMetrics) -> Vec<Value> {
@@ -33,28 +34,18 @@ fn strictly_increasing_transforms_change_nothing() {
 }
 
 #[test]
-fn order_shards_and_spilling_give_the_same_bits() {
-    // 18 x 20,000 pixels: more than one sorted run and a spilled one in the small budget.
-    let class = random_class(12, 18, 100, 200, 1 << 20);
-    let order: Vec<usize> = (0..18).collect();
-    let limits = [0.3, 0.05];
-    let want = accumulate(&class, &order, &options(&limits, 64 << 20)).finish().unwrap();
-    let mut reversed = order.clone();
-    reversed.reverse();
-    let small = options(&limits, 1);
-    assert_eq!(accumulate(&class, &reversed, &small).finish().unwrap(), want);
-    let mut whole = accumulate(&class, &[], &small);
-    for shard in [&order[11..], &order[..4], &order[4..11]] {
-        whole.merge(accumulate(&class, shard, &small)).unwrap();
+fn order_and_spilling_give_the_same_bits() {
+    // 18 x 20,000 pixels: several times what the small budget holds, and parts that are counted.
+    for levels in [1 << 20, 3] {
+        let class = random_class(12, 18, 100, 200, levels);
+        let order: Vec<usize> = (0..18).collect();
+        let limits = [0.3, 0.05];
+        let want = accumulate(&class, &order, &options(&limits, 64 << 20)).finish().unwrap();
+        let mut reversed = order.clone();
+        reversed.reverse();
+        let small = accumulate(&class, &reversed, &options(&limits, 1));
+        assert_eq!(small.finish().unwrap(), want);
     }
-    assert_eq!(whole.finish().unwrap(), want);
-}
-
-#[test]
-fn accumulators_of_other_options_do_not_merge() {
-    let mut one = accumulate(&random_class(1, 1, 4, 4, 4), &[0], &options(&[0.3], 1));
-    let other = PixelAccumulator::new(options(&[0.1], 1)).unwrap();
-    assert!(matches!(one.merge(other), Err(MetricError::Merge)));
 }
 
 #[test]
@@ -85,14 +76,23 @@ fn rank_keys_order_scores_and_return_them() {
 }
 
 #[test]
-fn runs_are_sorted_whatever_digits_their_keys_share() {
+fn a_store_gives_back_in_order_what_came_in_any() {
     let mut numbers = Numbers(8);
-    for (below, offset) in [(1 << 31, 0), (1 << 11, 0), (1, 77), (5, 1 << 30), (1 << 22, 9)] {
-        let mut keys: Vec<u32> = (0..3000).map(|_| numbers.next(below) as u32 + offset).collect();
-        let mut want = keys.clone();
-        want.sort_unstable();
-        <u32 as super::super::runs::Record>::sort(&mut keys);
-        assert_eq!(keys, want);
+    for (below, budget) in [(1 << 31, 1 << 20), (1 << 17, 1 << 30), (1 << 17, 1), (1, 1), (5, 1)] {
+        let mut keys: Vec<u32> = (0..100_000).map(|_| numbers.next(below) as u32).collect();
+        let (mut counted, mut listed) = (Levels::<u16>::new(budget), Levels::<u64>::new(budget));
+        for key in &keys {
+            counted.extend((key >> 16) as u16, &[*key as u16]).unwrap();
+            listed.extend((key >> 16) as u16, &[u64::from(key & 0xffff) << 32 | 7]).unwrap();
+        }
+        keys.sort_unstable();
+        let (mut one, mut other) = (counted.cursor(), listed.cursor());
+        for equal in keys.chunk_by(|one, other| one == other) {
+            let want = Some((equal[0], equal.len() as u64));
+            assert_eq!(one.next_group().unwrap(), want);
+            assert_eq!(other.next_group().unwrap(), want);
+        }
+        assert_eq!(one.next_group().unwrap(), None);
+        assert_eq!(listed.cursor().count(u32::MAX, true).unwrap(), 100_000);
     }
-    <u32 as super::super::runs::Record>::sort(&mut []);
 }
