@@ -14,6 +14,7 @@ use super::MetricError;
 const HALF: usize = 1 << 16;
 /// A list that takes more than its counts would is counted when memory is short.
 const COUNTS_BYTES: usize = HALF * size_of::<u32>();
+const BLOCK: usize = 32;
 const LEAST_BUDGET: usize = 64 << 10;
 
 /// What is kept of a pixel beside the upper half of its key.
@@ -26,7 +27,8 @@ pub(crate) trait Entry: Copy + Ord + Send + Sync + 'static {
     fn low(self) -> u16;
     fn write(self, out: &mut Vec<u8>);
     fn parse(bytes: &[u8]) -> Option<Self>;
-    fn items(listed: Vec<Self>, counts: &[u64]) -> Vec<Self::Item>;
+    /// Leaves the counts 0.
+    fn items(listed: Vec<Self>, counts: &mut [u64]) -> Vec<Self::Item>;
     fn item_low(item: Self::Item) -> u16;
     fn item_count(item: Self::Item) -> u64;
 }
@@ -45,9 +47,20 @@ impl Entry for u16 {
     fn parse(bytes: &[u8]) -> Option<Self> {
         Some(u16::from_le_bytes(bytes.try_into().ok()?))
     }
-    fn items(_: Vec<Self>, counts: &[u64]) -> Vec<(u16, u64)> {
-        let counts = counts.iter().copied();
-        (0..=u16::MAX).zip(counts).filter(|item| item.1 > 0).collect()
+    fn items(_: Vec<Self>, counts: &mut [u64]) -> Vec<(u16, u64)> {
+        let mut items = Vec::new();
+        for (block, counts) in counts.chunks_mut(BLOCK).enumerate() {
+            // Most blocks of a part that few pixels fall in are passed at once.
+            if counts.iter().fold(0, |any, count| any | count) == 0 {
+                continue;
+            }
+            for (low, count) in (block * BLOCK..).zip(counts) {
+                if *count > 0 {
+                    items.push((low as u16, std::mem::take(count)));
+                }
+            }
+        }
+        items
     }
     fn item_low(item: Self::Item) -> u16 {
         item.0
@@ -71,7 +84,7 @@ impl Entry for u64 {
     fn parse(bytes: &[u8]) -> Option<Self> {
         Some(u64::from_le_bytes(bytes.try_into().ok()?))
     }
-    fn items(mut listed: Vec<Self>, _: &[u64]) -> Vec<u64> {
+    fn items(mut listed: Vec<Self>, _: &mut [u64]) -> Vec<u64> {
         listed.sort_unstable();
         listed
     }
@@ -159,13 +172,18 @@ impl<E: Entry> Levels<E> {
         uppers
     }
 
-    /// The entries with an upper half, in the order of scores. Errors: `Spill`.
-    pub(crate) fn read(&self, upper: u16) -> Result<Vec<E::Item>, MetricError> {
+    /// The entries with an upper half, in the order of scores. `counts` is room to count in, the same from
+    /// call to call. Errors: `Spill`.
+    pub(crate) fn read(
+        &self,
+        upper: u16,
+        counts: &mut Vec<u64>,
+    ) -> Result<Vec<E::Item>, MetricError> {
         let place = self.places.get(usize::from(upper)).map_or(0, |place| *place as usize);
         let Some(part) = place.checked_sub(1).and_then(|place| self.parts.get(place)) else {
             return Ok(Vec::new());
         };
-        let mut counts = vec![0_u64; if E::COUNTED { HALF } else { 0 }];
+        counts.resize(HALF, 0);
         let mut listed = Vec::new();
         let mut list = |entries: &[E], counts: &mut [u64]| {
             if E::COUNTED {
@@ -177,23 +195,24 @@ impl<E: Entry> Levels<E> {
         let add = |more: &mut dyn Iterator<Item = u32>, counts: &mut [u64]| {
             counts.iter_mut().zip(more).for_each(|(count, more)| *count += u64::from(more));
         };
-        list(&part.listed, &mut counts);
-        add(&mut part.counts.iter().copied(), &mut counts);
+        list(&part.listed, counts);
+        add(&mut part.counts.iter().copied(), counts);
         for extent in &part.on_disk {
             let bytes = self.fetch(extent).map_err(|source| MetricError::Spill { source })?;
             if extent.counts {
                 let words = bytes.as_chunks::<4>().0.iter();
-                add(&mut words.map(|word| u32::from_le_bytes(*word)), &mut counts);
+                add(&mut words.map(|word| u32::from_le_bytes(*word)), counts);
             } else {
                 let entries: Vec<E> = bytes.chunks_exact(E::BYTES).filter_map(E::parse).collect();
-                list(&entries, &mut counts);
+                list(&entries, counts);
             }
         }
-        Ok(E::items(listed, &counts))
+        Ok(E::items(listed, counts))
     }
 
     pub(crate) fn cursor(&self) -> Cursor<'_, E> {
-        Cursor { levels: self, uppers: self.uppers(), part: 0, items: None, position: 0 }
+        let (uppers, counts) = (self.uppers(), Vec::new());
+        Cursor { levels: self, uppers, part: 0, items: None, position: 0, counts }
     }
 
     fn place(&mut self, upper: u16) -> usize {
@@ -276,6 +295,7 @@ pub(crate) struct Cursor<'a, E: Entry> {
     /// Of the part, once they are asked for.
     items: Option<Vec<E::Item>>,
     position: usize,
+    counts: Vec<u64>,
 }
 
 impl<E: Entry> Cursor<'_, E> {
@@ -349,7 +369,7 @@ impl<E: Entry> Cursor<'_, E> {
     fn items(&mut self) -> Result<&[E::Item], MetricError> {
         if self.items.is_none() {
             let upper = self.uppers.get(self.part).map_or(0, |part| part.0);
-            self.items = Some(self.levels.read(upper)?);
+            self.items = Some(self.levels.read(upper, &mut self.counts)?);
         }
         Ok(self.items.as_deref().unwrap_or_default())
     }

@@ -69,7 +69,8 @@ pub(crate) fn walk(stores: &Stores, limits: &[f64]) -> Result<Walked, MetricErro
     };
     let mut before: Vec<Found> = Vec::new();
     for parts in parts(stores).chunks(AT_A_TIME) {
-        let find = || parts.par_iter().map(|part| find(stores, part)).collect();
+        let find = |counts: &mut Vec<u64>, part| find(stores, part, counts);
+        let find = || parts.par_iter().map_init(Vec::new, find).collect();
         let (now, ()): (Result<Vec<Found>, MetricError>, ()) = rayon::join(find, || sum(&before));
         before = now?;
     }
@@ -94,9 +95,10 @@ fn parts(stores: &Stores) -> Vec<Part> {
     stores.anomalous.uppers().into_iter().map(&mut part).collect()
 }
 
-fn find(stores: &Stores, part: &Part) -> Result<Found, MetricError> {
-    let anomalous = stores.anomalous.read(part.upper)?;
-    let (normal, beside) = (stores.normal.read(part.upper)?, stores.beside.read(part.upper)?);
+fn find(stores: &Stores, part: &Part, counts: &mut Vec<u64>) -> Result<Found, MetricError> {
+    let anomalous = stores.anomalous.read(part.upper, counts)?;
+    let normal = stores.normal.read(part.upper, counts)?;
+    let beside = stores.beside.read(part.upper, counts)?;
     let (mut normal, mut beside) = (normal.iter().peekable(), beside.iter().peekable());
     let mut found = Found { scores: Vec::new(), sizes: Vec::with_capacity(anomalous.len()) };
     let mut counted = part.above;
