@@ -34,7 +34,7 @@ pub use fused::{
 };
 pub use gelu::Activation;
 pub use matmul::{Matrix, add_matmul, matmul, matmul_reference};
-pub use nearest::{nearest_cosine, nearest_cosine_reference};
+pub use nearest::{Bank, nearest_cosine, nearest_cosine_reference};
 pub use parallel::{ParallelFor, for_each_chunk, serial};
 pub use pool::{max, mean, quantile, top_fraction_mean};
 pub use resize_f32::{

@@ -61,25 +61,40 @@ impl<T: Tile> Layer for Alone<T> {
         let m = x.len() / self.n_in.max(1);
         sized("x", x, m * self.n_in)?;
         sized("to", to, m * self.n_out)?;
-        let k_len = self.packed.k_len();
-        let mut left = Buffer::<T::Elem>::zeroed(m.next_multiple_of(T::MR) * k_len);
-        let packed = Shared::new(&mut left);
-        (team.par)(m.div_ceil(ROWS), &|task| {
-            let first = task * ROWS;
-            let rows = &x[first * self.n_in..(first + ROWS).min(m) * self.n_in];
-            let work = PackRows::<T> { rows, n_in: self.n_in, first, k_len, to: packed };
-            // SAFETY: `layer` chose these instructions for this machine.
-            unsafe { T::with(work) };
-        });
         let sink = PutSink { to: Shared::new(to), width: self.n_out };
-        // SAFETY: as above; `left` is padded to whole panels.
-        unsafe { self.packed.product(&left, m, team, &sink) };
+        // SAFETY: `for_tile` chose these instructions for this machine; `left` is padded to whole panels.
+        unsafe {
+            let left = left_operand::<T>(x, self.n_in, self.packed.k_len(), team);
+            self.packed.product(&left, m, team, &sink);
+        }
         Ok(())
     }
 
     fn n_out(&self) -> usize {
         self.n_out
     }
+}
+
+/// Rows `[m, n_in]` as left operand, padded to whole panels.
+///
+/// # Safety
+/// The CPU has the instructions of `T`.
+pub(super) unsafe fn left_operand<T: Tile>(
+    x: &[f32],
+    n_in: usize,
+    k_len: usize,
+    team: Team,
+) -> Buffer<T::Elem> {
+    let m = x.len() / n_in.max(1);
+    let mut left = Buffer::zeroed(m.next_multiple_of(T::MR) * k_len);
+    let to = Shared::new(&mut left);
+    (team.par)(m.div_ceil(ROWS), &|task| {
+        let first = task * ROWS;
+        let rows = &x[first * n_in..(first + ROWS).min(m) * n_in];
+        // SAFETY: the caller's.
+        unsafe { T::with(PackRows::<T> { rows, n_in, first, k_len, to }) };
+    });
+    left
 }
 
 /// Rows as left operand, from row `first` on.
