@@ -25,6 +25,7 @@ mod smooth;
 mod taps;
 mod text_model;
 mod unit_rows;
+mod vectorised;
 
 pub use activation::{sigmoid, silu};
 pub use dense::{add_dense, add_dense_reference};

@@ -97,6 +97,43 @@ pub(crate) fn product(a: Matrix, b: Matrix, adds: bool, out: &mut [f32]) {
     }
 }
 
+/// `a b^T` in f64, for rows of `width` values. Shapes: `a [n,width]`, `b [m,width]`, `out [n,m]`, which
+/// the caller has found to fit.
+pub(crate) fn product_of_rows(a: &[f64], b: &[f64], width: usize, out: &mut [f64]) {
+    let [n, m] = [a, b].map(|rows| rows.len().checked_div(width).unwrap_or(0));
+    assert!(a.len() == n * width && b.len() == m * width && out.len() == n * m);
+    if out.is_empty() {
+        return;
+    }
+    let (to, [a, b]) = (out.as_mut_ptr(), [a, b].map(<[f64]>::as_ptr));
+    let [width_step, out_step] = [width, m].map(|step| step as isize);
+    // SAFETY: the slices hold `n x width`, `m x width` and `n x m` values, as was found above, and `out` is
+    // borrowed mutably, so it overlaps neither input.
+    unsafe {
+        gemm::gemm(
+            n,
+            m,
+            width,
+            to,
+            1,
+            out_step,
+            false,
+            a,
+            1,
+            width_step,
+            b,
+            width_step,
+            1,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
 /// The same by definition, summed in f64.
 pub fn matmul_reference(a: Matrix, b: Matrix, out: &mut [f32]) -> Result<(), KernelError> {
     check(a, b, out.len())?;

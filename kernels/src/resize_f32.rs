@@ -175,6 +175,22 @@ fn apply(x: &[f32], [_, n_in, inner]: [usize; 3], taps: &Taps, par: ParallelFor)
     let n_outer = x.len() / (n_in * inner);
     let n_out = taps.n_out();
     let mut out = vec![0.0_f32; n_outer * n_out * inner];
+    if inner == 1 && taps.width == 2 {
+        // Where one input is the whole output, it stands there twice, once with weight 0.
+        let pairs: Vec<_> = (0..n_out)
+            .map(|i| match taps.at(i) {
+                (start, &[low, high, ..]) => (start, start + 1, [low, high]),
+                (start, _) => (start, start, [1.0, 0.0]),
+            })
+            .collect();
+        for_each_chunk(&mut out, n_out, par, |outer, line| {
+            let line_in = &x[outer * n_in..][..n_in];
+            for (value, (low, high, weights)) in line.iter_mut().zip(&pairs) {
+                *value = line_in[*low] * weights[0] + line_in[*high] * weights[1];
+            }
+        });
+        return out;
+    }
     if inner == 1 {
         for_each_chunk(&mut out, n_out, par, |outer, line| {
             let line_in = &x[outer * n_in..][..n_in];

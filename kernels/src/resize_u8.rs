@@ -8,6 +8,7 @@
 
 use crate::error::{KernelError, check_shape, volume};
 use crate::parallel::{ParallelFor, for_each_chunk};
+use crate::vectorised::run_vectorised;
 
 /// Bits after the point of a weight; with 8 for the pixel and 2 to spare for negative lobes it
 /// fills i32.
@@ -281,24 +282,6 @@ fn round_into(values: &mut [u8], sums: &[i32]) {
     for (value, sum) in values.iter_mut().zip(sums) {
         *value = (sum >> WEIGHT_BITS).clamp(0, 255) as u8;
     }
-}
-
-/// Runs `kernel`, which must be inlined, compiled for AVX2 where the machine has it: the x86-64
-/// base set has no 32-bit vector multiplication. Integer arithmetic, so the bytes are the same.
-#[inline(always)]
-fn run_vectorised(kernel: impl FnOnce()) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx2")]
-        fn with_avx2(kernel: impl FnOnce()) {
-            kernel();
-        }
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the one thing `with_avx2` asks for, AVX2, was just found on this machine.
-            return unsafe { with_avx2(kernel) };
-        }
-    }
-    kernel();
 }
 
 fn sinc(x: f64) -> f64 {

@@ -1,5 +1,6 @@
 use crate::error::{KernelError, check_finite, check_shape};
 use crate::parallel::{ParallelFor, for_each_chunk};
+use crate::vectorised::run_vectorised;
 
 /// Gaussian smoothing of maps, scipy's `gaussian_filter(map, sigma)` with its defaults: reflected
 /// border (`d c b a | a b c d | d c b a`), kernel cut at 4 sigma, along y before x, each sum in f64
@@ -28,32 +29,52 @@ pub fn gaussian_blur(
     for_each_chunk(&mut tall, w, par, |i, line| {
         let plane = &maps[i / h * h * w..][..h * w];
         let row = |offset: isize| &plane[reflect((i % h) as isize + offset, h) * w..][..w];
-        let mut sums: Vec<f64> = row(0).iter().map(|x| f64::from(*x) * half[0]).collect();
-        for (j, weight) in half.iter().enumerate().skip(1).rev() {
-            let (above, below) = (row(-(j as isize)), row(j as isize));
-            for ((sum, a), b) in sums.iter_mut().zip(above).zip(below) {
-                *sum += (f64::from(*a) + f64::from(*b)) * weight;
-            }
-        }
-        line.iter_mut().zip(&sums).for_each(|(value, sum)| *value = *sum as f32);
+        let pairs: Vec<_> = (0..half.len() as isize).map(|j| [row(-j), row(j)]).collect();
+        run_vectorised(|| weigh(line, &pairs, &half));
     });
     let mut out = vec![0.0_f32; maps.len()];
     let radius = half.len() - 1;
     for_each_chunk(&mut out, w, par, |i, line| {
         let row = &tall[i * w..][..w];
-        let padded: Vec<f64> = (0..w + 2 * radius)
-            .map(|x| f64::from(row[reflect(x as isize - radius as isize, w)]))
-            .collect();
-        for (x, value) in line.iter_mut().enumerate() {
-            let window = &padded[x..][..2 * radius + 1];
-            let mut sum = window[radius] * half[0];
-            for (j, weight) in half.iter().enumerate().skip(1).rev() {
-                sum += (window[radius - j] + window[radius + j]) * weight;
-            }
-            *value = sum as f32;
-        }
+        let padded: Vec<f32> =
+            (0..w + 2 * radius).map(|x| row[reflect(x as isize - radius as isize, w)]).collect();
+        let pair = |j: usize| [&padded[radius - j..][..w], &padded[radius + j..][..w]];
+        let pairs: Vec<_> = (0..half.len()).map(pair).collect();
+        run_vectorised(|| weigh(line, &pairs, &half));
     });
     Ok(out)
+}
+
+/// `pairs[j]` are what lies `j` pixels off on both sides of each of the line's, and weighs `half[j]`; the
+/// first pair is the line itself. The outermost are added first behind it, as in scipy.
+#[inline(always)]
+fn weigh(line: &mut [f32], pairs: &[[&[f32]; 2]], half: &[f64]) {
+    /// Sums that the registers hold.
+    const BLOCK: usize = 16;
+    let (blocks, rest) = line.as_chunks_mut::<BLOCK>();
+    for (i, block) in blocks.iter_mut().enumerate() {
+        let mut sums = [0.0; BLOCK];
+        add_pairs(&mut sums, i * BLOCK, pairs, half);
+        block.iter_mut().zip(sums).for_each(|(value, sum)| *value = sum as f32);
+    }
+    let mut sums = [0.0; BLOCK];
+    add_pairs(&mut sums[..rest.len()], blocks.len() * BLOCK, pairs, half);
+    rest.iter_mut().zip(sums).for_each(|(value, sum)| *value = sum as f32);
+}
+
+#[inline(always)]
+fn add_pairs(sums: &mut [f64], from: usize, pairs: &[[&[f32]; 2]], half: &[f64]) {
+    let n = sums.len();
+    if let (Some([own, _]), Some(weight)) = (pairs.first(), half.first()) {
+        let own = &own[from..from + n];
+        sums.iter_mut().zip(own).for_each(|(sum, x)| *sum = f64::from(*x) * weight);
+    }
+    for ([one, other], weight) in pairs.iter().zip(half).skip(1).rev() {
+        let (one, other) = (&one[from..from + n], &other[from..from + n]);
+        for ((sum, a), b) in sums.iter_mut().zip(one).zip(other) {
+            *sum += (f64::from(*a) + f64::from(*b)) * weight;
+        }
+    }
 }
 
 /// Weight of distance 0, 1, ..; both sides together sum to 1.

@@ -3,8 +3,11 @@
 //! All three rules end in a two-way softmax, so each is a **margin** `z_anomalous - z_normal` and
 //! P = 1 / (1 + exp(-margin)); the margin keeps its resolution where P saturates.
 
+use crate::approx::exp_of_negative;
 use crate::error::{KernelError, check_finite};
+use crate::matmul::product_of_rows;
 use crate::parallel::{ParallelFor, for_each_chunk};
+use crate::vectorised::run_vectorised;
 
 /// Tokens of one unit of parallel work.
 const TOKENS: usize = 64;
@@ -99,11 +102,13 @@ impl TextModel {
         self.check(tokens, scale)?;
         let mut margins = vec![0.0_f64; tokens.len() / self.width];
         for_each_chunk(&mut margins, TOKENS, par, |i, out| {
-            let mut scaled = vec![0.0_f64; self.width];
-            let tokens = tokens[i * TOKENS * self.width..].chunks_exact(self.width);
-            for (margin, token) in out.iter_mut().zip(tokens) {
-                scaled.iter_mut().zip(token).for_each(|(s, v)| *s = f64::from(scale * v));
-                *margin = self.logit(1, &scaled) - self.logit(0, &scaled);
+            let tokens = &tokens[i * TOKENS * self.width..][..out.len() * self.width];
+            // A short last chunk is filled up with zeros: a row's bytes depend on how many there are.
+            let mut scaled = vec![0.0_f64; TOKENS * self.width];
+            scaled.iter_mut().zip(tokens).for_each(|(s, v)| *s = f64::from(scale * v));
+            let [normal, anomalous] = [0, 1].map(|label| self.logits(label, &scaled));
+            for (margin, (normal, anomalous)) in out.iter_mut().zip(normal.iter().zip(anomalous)) {
+                *margin = anomalous - normal;
             }
         });
         Ok(margins)
@@ -120,17 +125,24 @@ impl TextModel {
         Ok(margins.into_iter().map(|margin| 1.0 / (1.0 + (-margin).exp())).collect())
     }
 
-    fn logit(&self, label: usize, scaled: &[f64]) -> f64 {
-        let logits = self.sentences[label].chunks_exact(self.width).map(|t| dot(scaled, t));
-        match self.rule {
-            TextRule::Average { .. } | TextRule::Max => logits.fold(f64::NEG_INFINITY, f64::max),
-            TextRule::Softmax => {
-                let logits: Vec<f64> =
-                    logits.zip(&self.log_weights[label]).map(|(logit, w)| logit + w).collect();
-                let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                largest + logits.iter().map(|l| (l - largest).exp()).sum::<f64>().ln()
-            }
+    /// One logit of a label for each token: the sentences' by one product, then as the rule has it.
+    fn logits(&self, label: usize, scaled: &[f64]) -> Vec<f64> {
+        let (sentences, log_weights) = (&self.sentences[label], &self.log_weights[label]);
+        if log_weights.len() == 1 {
+            let logits = || scaled.chunks_exact(self.width).map(|token| dot(token, sentences));
+            let logit = |logit: f64| match self.rule {
+                TextRule::Average { .. } | TextRule::Max => logit,
+                TextRule::Softmax => logit + log_weights[0],
+            };
+            return run_vectorised(|| logits().map(logit).collect());
         }
+        let mut logits = vec![0.0; scaled.len() / self.width * log_weights.len()];
+        product_of_rows(scaled, sentences, self.width, &mut logits);
+        let lines = logits.chunks_exact_mut(log_weights.len());
+        run_vectorised(|| match self.rule {
+            TextRule::Average { .. } | TextRule::Max => lines.map(|line| largest(line)).collect(),
+            TextRule::Softmax => lines.map(|line| log_sum(line, log_weights)).collect(),
+        })
     }
 
     fn check(&self, tokens: &[f32], scale: f32) -> Result<(), KernelError> {
@@ -173,6 +185,7 @@ fn mean_row(rows: &[f64], weights: &[f64], width: usize, renormalize: bool) -> V
 }
 
 /// Eight running sums: wide enough to vectorise, and a fixed order.
+#[inline(always)]
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut lanes = [0.0_f64; 8];
     let ((a_vectors, a_rest), (b_vectors, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
@@ -183,6 +196,35 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     }
     let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
     lanes.iter().sum::<f64>() + rest
+}
+
+#[inline(always)]
+fn largest(line: &[f64]) -> f64 {
+    let mut lanes = [f64::NEG_INFINITY; 8];
+    let (vectors, rest) = line.as_chunks::<8>();
+    for vector in vectors {
+        for (lane, value) in lanes.iter_mut().zip(vector) {
+            *lane = if *value > *lane { *value } else { *lane };
+        }
+    }
+    lanes.iter().chain(rest).copied().fold(f64::NEG_INFINITY, f64::max)
+}
+
+/// Logarithm of the sum of weighted exponentials. These are taken in f32, of what lies below the largest:
+/// an error of 2e-7 at most, as large as that of the logits' rounding to f32.
+#[inline(always)]
+fn log_sum(line: &mut [f64], log_weights: &[f64]) -> f64 {
+    line.iter_mut().zip(log_weights).for_each(|(logit, weight)| *logit += weight);
+    let largest = largest(line);
+    let mut lanes = [0.0_f64; 8];
+    let (vectors, rest) = line.as_chunks::<8>();
+    for vector in vectors {
+        for (lane, logit) in lanes.iter_mut().zip(vector) {
+            *lane += f64::from(exp_of_negative((logit - largest) as f32));
+        }
+    }
+    let rest = rest.iter().map(|logit| f64::from(exp_of_negative((logit - largest) as f32)));
+    largest + (lanes.iter().sum::<f64>() + rest.sum::<f64>()).ln()
 }
 
 #[cfg(test)]

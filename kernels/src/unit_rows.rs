@@ -1,4 +1,5 @@
 use crate::error::{KernelError, volume};
+use crate::vectorised::run_vectorised;
 
 /// Rows scaled to L2 norm 1. Shapes: `x [n,width]` -> `[n,width]`.
 ///
@@ -17,12 +18,28 @@ pub fn unit_rows(x: &[f32], width: usize) -> Result<Vec<f32>, KernelError> {
         return Err(KernelError::Shape { op: OP, input: "x", want, got });
     }
     let mut unit = Vec::with_capacity(x.len());
-    for row in x.chunks_exact(width) {
-        let square: f64 = row.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
-        let norm = (square.sqrt() as f32).max(1e-12);
-        unit.extend(row.iter().map(|v| v / norm));
-    }
+    unit.extend_from_slice(x);
+    run_vectorised(|| {
+        for row in unit.chunks_exact_mut(width) {
+            let norm = (square(row).sqrt() as f32).max(1e-12);
+            row.iter_mut().for_each(|value| *value /= norm);
+        }
+    });
     Ok(unit)
+}
+
+/// Sixteen running sums: wide enough for vectors, and a fixed order.
+#[inline(always)]
+fn square(row: &[f32]) -> f64 {
+    let mut lanes = [0.0_f64; 16];
+    let (vectors, rest) = row.as_chunks::<16>();
+    for vector in vectors {
+        for (lane, value) in lanes.iter_mut().zip(vector) {
+            *lane += f64::from(*value) * f64::from(*value);
+        }
+    }
+    let rest: f64 = rest.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
+    lanes.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use rayon::prelude::*;
 use super::{AnomalyMap, EvalError};
 use crate::image::Mask;
 use crate::metrics::{
-    AuproDefinition, ClassMetrics, Digest, ImageScores, PixelAccumulator, PixelOptions, Protocol, Space,
+    AuproDefinition, ClassMetrics, Digest, ImageScores, PixelAccumulator, PixelOptions, Protocol,
+    Space,
 };
 
 /// A map and a mask in one space.
