@@ -11,6 +11,8 @@ use crate::vectorised::run_vectorised;
 
 /// Tokens of one unit of parallel work.
 const TOKENS: usize = 64;
+/// Tokens that are near while a label has one sentence, or one mean.
+const FEW: usize = 8;
 
 /// How the sentences of one label become one logit. `x` is a unit token, `t` a unit sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -100,15 +102,23 @@ impl TextModel {
         par: ParallelFor,
     ) -> Result<Vec<f64>, KernelError> {
         self.check(tokens, scale)?;
+        let is_single = self.log_weights.iter().all(|weights| weights.len() == 1);
+        let group = if is_single { FEW } else { TOKENS };
         let mut margins = vec![0.0_f64; tokens.len() / self.width];
         for_each_chunk(&mut margins, TOKENS, par, |i, out| {
-            let tokens = &tokens[i * TOKENS * self.width..][..out.len() * self.width];
-            // A short last chunk is filled up with zeros: a row's bytes depend on how many there are.
-            let mut scaled = vec![0.0_f64; TOKENS * self.width];
-            scaled.iter_mut().zip(tokens).for_each(|(s, v)| *s = f64::from(scale * v));
-            let [normal, anomalous] = [0, 1].map(|label| self.logits(label, &scaled));
-            for (margin, (normal, anomalous)) in out.iter_mut().zip(normal.iter().zip(anomalous)) {
-                *margin = anomalous - normal;
+            let tokens = tokens[i * TOKENS * self.width..].chunks(group * self.width);
+            for (out, tokens) in out.chunks_mut(group).zip(tokens) {
+                let tokens = &tokens[..out.len() * self.width];
+                // What is short is filled up with zeros: the bytes of a product's row may depend on how
+                // many rows there are.
+                let mut scaled = vec![0.0_f64; group * self.width];
+                scaled.iter_mut().zip(tokens).for_each(|(s, v)| *s = f64::from(scale * v));
+                let [normal, anomalous] = [0, 1].map(|label| self.logits(label, &scaled));
+                for (margin, (normal, anomalous)) in
+                    out.iter_mut().zip(normal.iter().zip(anomalous))
+                {
+                    *margin = anomalous - normal;
+                }
             }
         });
         Ok(margins)

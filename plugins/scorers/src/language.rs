@@ -138,7 +138,7 @@ pub struct Language {
 
 impl Scorer for Language {
     type Config = LanguageConfig;
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const ABOUT: &'static str = "P(anomalous) of tokens against the embedded sentences of a class";
 
     fn ports() -> Vec<Port> {
