@@ -71,12 +71,12 @@ pub struct NearestConfig {
     #[serde(default = "one")]
     #[schema(min = 1)]
     k: usize,
-    /// Adds the query's own patches to the bank. The patch itself is then the nearest, so `k` must be 2 or more.
-    #[serde(default)]
-    self_reference: bool,
     /// What cosines are computed from: `f32`, or `bf16`, which is faster and takes half the memory.
     #[serde(default)]
     precision: Rounding,
+    /// Adds the query's own patches to the bank. The patch itself is then the nearest, so `k` must be 2 or more.
+    #[serde(default)]
+    self_reference: bool,
 }
 
 fn one() -> usize {

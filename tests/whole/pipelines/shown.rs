@@ -62,6 +62,7 @@ fn every_key_with_its_origin() {
         stages.far.distance = "half-cosine" # default
         stages.far.fit_on = "references" # WORLD/p.toml:5
         stages.far.k = 2 # --set
+        stages.far.precision = "f32" # default
         stages.far.query = "clip.patch_embeddings" # WORLD/p.toml:5
         stages.far.rows = "clip.patch_embeddings" # WORLD/p.toml:5
         stages.far.scorer = "nearest" # WORLD/p.toml:5
@@ -128,7 +129,7 @@ fn the_ports_and_keys_of_nearest() {
     let said: String =
         said.lines().filter(|line| !of_this_build(line)).map(|line| format!("{line}\n")).collect();
     expect![[r#"
-        scorer `nearest`, revision 1
+        scorer `nearest`, revision 2
           distance of each patch to its k-th nearest in a bank of reference patches
 
           plugin    loupe-scorers 0.1.0
@@ -143,6 +144,7 @@ fn the_ports_and_keys_of_nearest() {
         key             wants                             default        about
         distance        half-cosine | cosine | euclidean  "half-cosine"  How far a patch is from another.
         k               integer, at least 1               1              Which neighbour: 1 is the nearest.
+        precision       f32 | bf16                        "f32"          What cosines are computed from: `f32`, or `bf16`, which is faster and takes half the memory.
         self_reference  boolean                           false          Adds the query's own patches to the bank. The patch itself is then the nearest, so `k` must be 2 or more.
 
         In a pipeline:
@@ -162,8 +164,8 @@ fn all_components() {
             prompts  ensemble                     1  loupe-prompts 0.1.0  states x templates x names, and sentences from the user's files
             prompts  hybrid                       1  loupe-prompts 0.1.0  sentences of several sources, each with a weight of its own
             prompts  llm                          1  loupe-prompts 0.1.0  sentences of a language model, from a prompt cache
-            scorer   language                     1  loupe-scorers 0.1.0  P(anomalous) of tokens against the embedded sentences of a class
-            scorer   nearest                      1  loupe-scorers 0.1.0  distance of each patch to its k-th nearest in a bank of reference patches
+            scorer   language                     2  loupe-scorers 0.1.0  P(anomalous) of tokens against the embedded sentences of a class
+            scorer   nearest                      2  loupe-scorers 0.1.0  distance of each patch to its k-th nearest in a bank of reference patches
             fusion   harmonic                     1  loupe-fusion 0.1.0   Harmonic mean of scores that are 0 or more
             fusion   learned-gate                 1  loupe-fusion 0.1.0   branches summed by weights that a learned gate gives each image
             fusion   madff                        2  loupe-madff 0.1.0    gated bottleneck adapters on an encoder's taps (ClipMPCAD)
