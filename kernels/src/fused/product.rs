@@ -9,7 +9,7 @@ use super::tile::{LANES, Panel, Shared, Tile, Work, with_lanes};
 use crate::parallel::ParallelFor;
 
 /// Rows that are multiplied with a group of panels before the next one is read.
-const M_BLOCK: usize = 320;
+const M_BLOCK: usize = 640;
 /// Panels of weights that a panel of rows meets while it is near.
 const GROUP: usize = 4;
 
