@@ -4,11 +4,9 @@
 //! cargo run --release -p loupe-clip --example encode_time -- ViT-B-16-plus-240 fused-bf16 240 448
 //! ```
 //!
-//! Forms are `fused-f32`, `fused-bf16` and `candle`. With `serve` behind one size, an image is encoded for
-//! each line of the input and its seconds are printed: so that a script can let a peer take turns.
+//! Forms are `fused-f32`, `fused-bf16` and `candle`. Beside peers, in turn with them: `tests/peers`.
 
 use std::error::Error;
-use std::io::{BufRead, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,16 +22,11 @@ fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or_else(|| "ViT-B-16-plus-240".to_string());
     let form = arguments.next().unwrap_or_else(|| "fused-f32".to_string());
-    let rest: Vec<String> = arguments.collect();
-    let sizes: Vec<usize> = rest.iter().filter_map(|size| size.parse().ok()).collect();
+    let sizes: Vec<usize> = arguments.filter_map(|size| size.parse().ok()).collect();
     let start = Instant::now();
     let clip = make(&name, &form)?;
     let seconds = start.elapsed().as_secs_f64();
     eprintln!("{name}, {form}, {}: made in {seconds:.1} s, {} MB", Isa::best()?.name(), peak_mb());
-    if rest.last().is_some_and(|word| word == "serve") {
-        let size = *sizes.first().ok_or("`serve` wants a size before it")?;
-        return serve(&clip, size, rest.iter().any(|word| word == "gem"));
-    }
     for size in sizes {
         for with_gem in [false, true] {
             let seconds = encode(&clip, size, with_gem)?;
@@ -61,16 +54,6 @@ fn make(name: &str, form: &str) -> Outcome<Clip> {
     };
     let weights: Arc<dyn Weights + Send + Sync> = Arc::new(random);
     Ok(Clip::packed(config, &weights, Isa::best()?, precision)?)
-}
-
-fn serve(clip: &Clip, size: usize, with_gem: bool) -> Outcome<()> {
-    for line in std::io::stdin().lock().lines() {
-        line?;
-        println!("{}", encode(clip, size, with_gem)?);
-        std::io::stdout().flush()?;
-    }
-    eprintln!("peak {} MB", peak_mb());
-    Ok(())
 }
 
 fn encode(clip: &Clip, size: usize, with_gem: bool) -> Outcome<f64> {
