@@ -1,10 +1,12 @@
-//! loupe's side of the comparisons in this folder: plugins as a run loads and calls them, one pass for each line of
-//! the input, so that a script can let peers take turns.
+//! loupe's side of the comparisons in this folder: plugins as a run loads and calls them, one
+//! pass for each line of the input, so that a script can let peers take turns.
 //!
-//! `peer JOB.json`, with keys `encoder` (`clip` or `gem`), `config` (its keys), `pixels` (a safetensors file of images
-//! `[b, 3, h, w]`) or `sentences`, `wanted` (outputs), and perhaps `madff` (the keys of a fusion that stands on the
-//! taps). Lines are `run` (prints seconds), `save PATH` (a pass whose outputs are written as safetensors), `ceiling`
-//! (FLOP a second of the products' inner loop) and `peak` (bytes in memory at most).
+//! `peer JOB.json`, with keys `encoder` (`clip` or `gem`), `config` (its keys), `pixels` (a
+//! safetensors file of images `[b, 3, h, w]`) or `sentences`, `wanted` (outputs), and perhaps
+//! `madff` (the keys of a fusion that stands on the taps). It says `ready`. Lines are `run`
+//! (prints seconds), `save PATH` (a pass whose outputs are written as safetensors; prints the
+//! path), `ceiling` (FLOP a second of the products' inner loop) and `peak` (bytes in memory at
+//! most).
 
 use std::collections::BTreeMap;
 use std::error::Error;
