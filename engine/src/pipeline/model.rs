@@ -356,8 +356,6 @@ pub struct Run {
     pub seed: u64,
     /// `auto` or `cpu`.
     pub device: String,
-    /// `f32`.
-    pub precision: String,
     /// 0: all cores.
     pub threads: usize,
     /// Bytes.

@@ -80,7 +80,6 @@ pub fn run() -> Json {
             "seed": {"type": "integer", "minimum": 0, "default": 0,
                 "description": "Seed of everything random that is not the choice of references."},
             "device": {"type": "string", "enum": ["auto", "cpu"], "default": "auto"},
-            "precision": {"type": "string", "enum": ["f32"], "default": "f32"},
             "threads": {"type": "integer", "minimum": 0, "maximum": 65536, "default": 0,
                 "description": "Threads; 0 for all cores."},
             "memory": {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 1}],
@@ -268,7 +267,6 @@ pub fn typed_run(config: &Map<String, Json>) -> Result<Run, String> {
     Ok(Run {
         seed: number("seed"),
         device: text(config, "device"),
-        precision: text(config, "precision"),
         threads: number("threads") as usize,
         memory,
         cache_features: text(cache, "features"),

@@ -137,7 +137,6 @@ fn pipeline(query: Select, mapped: Vec<Label>) -> Pipeline {
         run: Run {
             seed: 0,
             device: "auto".to_owned(),
-            precision: "f32".to_owned(),
             threads: 1,
             memory: 0,
             cache_features: "f32".to_owned(),

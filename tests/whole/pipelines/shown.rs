@@ -47,7 +47,6 @@ fn every_key_with_its_origin() {
         run.cache.stages = "f32" # default
         run.device = "auto" # default
         run.memory = "4 GiB" # default
-        run.precision = "f32" # default
         run.seed = 0 # default
         run.threads = 0 # default
         stages.clip.activation = "auto" # default

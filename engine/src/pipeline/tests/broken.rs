@@ -39,7 +39,7 @@ fn typo_in_a_key_of_a_section() {
            | ^^^^^^^
            |
            = help: did you mean `memory`?
-           = note: its keys are `cache`, `device`, `hooks`, `memory`, `precision`, `seed`, `threads`
+           = note: its keys are `cache`, `device`, `hooks`, `memory`, `seed`, `threads`
 
         1 error
     "#]],
