@@ -43,7 +43,7 @@ impl Cache {
 
     fn fingerprint_path(&self, component: &Key) -> Option<PathBuf> {
         let store = self.store.as_ref()?;
-        Some(store.dir.join("fingerprints").join(format!("{component}.json")))
+        Some(store.dir().join("fingerprints").join(format!("{component}.json")))
     }
 }
 

@@ -11,7 +11,8 @@ use super::read::Shard;
 use super::seal::Refusal;
 
 /// A folder changed less than this ago may change again within the tick of its file system's clock.
-const SETTLED: Duration = Duration::from_secs(2);
+/// Where ticks are longer, a value that another run just wrote may be computed anew.
+const SETTLED: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -41,8 +42,8 @@ impl Index {
         shards
     }
 
-    pub fn add(&mut self, path: &Path) -> Result<(), Refusal> {
-        let shard = match Shard::open(path) {
+    pub fn add(&mut self, path: &Path, opened: Result<Shard, Refusal>) -> Result<(), Refusal> {
+        let shard = match opened {
             Ok(shard) => Arc::new(shard),
             Err(refusal) => {
                 self.refused.insert(path.to_owned());
@@ -65,16 +66,14 @@ impl Index {
         self.refused.insert(path.to_owned());
     }
 
-    /// Shards that appeared since the last call. Costs one `stat` a folder when nothing changed.
+    /// Shards that appeared since the last call. Costs one `stat` when nothing changed: a shard is
+    /// moved out of `root` into one of its folders, which changes both.
     pub fn new_shards(&mut self, root: &Path) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        if self.changed(root) {
-            for folder in list(root) {
-                self.folders.entry(folder).or_insert(SystemTime::UNIX_EPOCH);
-            }
+        if !self.changed(root) {
+            return Vec::new();
         }
-        let folders: Vec<PathBuf> = self.folders.keys().filter(|f| *f != root).cloned().collect();
-        for folder in folders {
+        let mut found = Vec::new();
+        for folder in list(root).into_iter().filter(|path| path.is_dir()) {
             if self.changed(&folder) {
                 found.extend(list(&folder).into_iter().filter(|path| {
                     path.extension().is_some_and(|extension| extension == "h5")

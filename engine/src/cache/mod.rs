@@ -18,6 +18,7 @@ mod key;
 mod read;
 mod seal;
 mod shard;
+mod store;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -26,19 +27,18 @@ mod value;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 pub use fingerprint::Fingerprint;
 pub use key::{Key, KeyBuilder};
 pub use upkeep::{BadShard, GcReport, Row, Stat, VerifyReport};
 pub use value::{Array, Dtype, Meta, Sentence, Stored, quantise};
 
-use index::Index;
-use seal::{Refusal, SCHEMA};
+use seal::SCHEMA;
+use store::{State, Store};
 use value::Entry;
 
-/// Values that wait in memory are written when they exceed this.
-const BUFFER_BYTES: usize = 32 << 20;
+pub use store::MEMORY_BYTES;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -85,28 +85,6 @@ pub struct Cache {
     store: Option<Store>,
 }
 
-#[derive(Debug)]
-struct Store {
-    dir: PathBuf,
-    /// Held shared as long as the cache is open; `gc` asks for it alone.
-    lock: File,
-    state: Mutex<State>,
-    /// Held while a shard is written, so that flushes follow one another.
-    writing: Mutex<()>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    index: Index,
-    /// Not yet in a shard; what is being written stays here until it can be read.
-    pending: std::collections::HashMap<Key, Arc<Entry>>,
-    queue: Vec<Arc<Entry>>,
-    queue_bytes: usize,
-    warnings: Vec<String>,
-    /// Damaged files that lost their name: `verify` cannot find them any more.
-    set_aside: Vec<BadShard>,
-}
-
 impl Cache {
     /// Opens `dir`, makes it if needed, and reads the keys of all shards.
     /// Errors: `Open` if the folder cannot be made, written or locked; `Schema` if another version
@@ -133,9 +111,7 @@ impl Cache {
             state.warnings.push(warning);
         }
         state.refresh(dir);
-        let (state, writing) = (Mutex::new(state), Mutex::new(()));
-        let store = Store { dir: dir.to_owned(), lock, state, writing };
-        Ok(Self { store: Some(store) })
+        Ok(Self { store: Some(Store::new(dir, lock, state)) })
     }
 
     /// The value of `key`, or `None`. A damaged value is `None` too, with a warning.
@@ -149,12 +125,14 @@ impl Cache {
 
     /// Whether a reader would find `key`; the value itself is not checked.
     pub fn contains(&self, key: &Key) -> bool {
-        self.store.as_ref().is_some_and(|store| store.state().knows(key, &store.dir))
+        self.store.as_ref().is_some_and(|store| store.state().knows(key, store.dir()))
     }
 
     /// Keeps a value; a key that is there already is left as it is. What waits in memory is written
-    /// once it exceeds 32 MiB. Errors: `Value` if data and shape disagree; `Write` if a shard could
-    /// not be written: the waiting values are given up then, and the caller may go on.
+    /// by a thread of its own once it exceeds 32 MiB; the caller waits only where the 32 MiB before
+    /// are not written yet. Errors: `Value` if data and shape disagree; `Write` if a shard could
+    /// not be written, maybe by an earlier call: its values are given up then, and the caller may
+    /// go on.
     pub fn put(
         &self,
         meta: &Meta,
@@ -165,17 +143,28 @@ impl Cache {
         let Some(store) = &self.store else {
             return Ok(());
         };
-        if store.state().knows(&key, &store.dir) {
+        if store.state().knows(&key, store.dir()) {
             return Ok(());
         }
         let entry = Arc::new(Entry::encode(meta, key, &stored, dtype)?);
         let full = store.state().enqueue(entry);
-        if full { store.flush() } else { Ok(()) }
+        if full { store.write_behind() } else { Ok(()) }
     }
 
     /// Writes what waits in memory. When it returns, the values survive a crash.
     pub fn flush(&self) -> Result<(), CacheError> {
         self.store.as_ref().map_or(Ok(()), Store::flush)
+    }
+
+    /// Has what waits in memory written by a thread of its own. Errors: as `put`.
+    pub fn write_behind(&self) -> Result<(), CacheError> {
+        self.store.as_ref().map_or(Ok(()), Store::write_behind)
+    }
+
+    /// Shards written since the last call: seconds and bytes of values, one by one.
+    pub fn take_written(&self) -> Vec<(f32, u64)> {
+        let store = self.store.as_ref();
+        store.map(|store| std::mem::take(&mut store.state().written)).unwrap_or_default()
     }
 
     /// What was set aside or ignored since the last call, one sentence each.
@@ -184,129 +173,6 @@ impl Cache {
             .as_ref()
             .map(|store| std::mem::take(&mut store.state().warnings))
             .unwrap_or_default()
-    }
-}
-
-impl Drop for Store {
-    /// A last chance for a caller that forgot to flush; the error has nobody left to go to but
-    /// stderr.
-    fn drop(&mut self) {
-        if let Err(error) = self.flush() {
-            eprintln!("warning: {error}");
-        }
-    }
-}
-
-impl Store {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn get(&self, key: &Key) -> Result<Option<Stored>, CacheError> {
-        let (shard, group, row) = {
-            let mut state = self.state();
-            if let Some(entry) = state.pending.get(key).cloned() {
-                drop(state);
-                return Ok(value::decode(&entry.layout, entry.dtype, &entry.parts));
-            }
-            if !state.knows(key, &self.dir) {
-                return Ok(None);
-            }
-            match state.index.find(key) {
-                Some(found) => found,
-                None => return Ok(None),
-            }
-        };
-        let read = File::open(&shard.path)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => Refusal::Broken("it is gone".to_owned()),
-                _ => Refusal::from(error),
-            })
-            .and_then(|file| shard.read(&file, group, row));
-        match read {
-            Ok(stored) => Ok(Some(stored)),
-            Err(Refusal::Unreadable(cause)) => {
-                Err(CacheError::Read { path: shard.path.clone(), cause })
-            }
-            Err(refusal) => {
-                let mut state = self.state();
-                state.index.remove(&shard.path);
-                state.refuse(&shard.path, refusal);
-                Ok(None)
-            }
-        }
-    }
-
-    fn flush(&self) -> Result<(), CacheError> {
-        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let entries = {
-            let mut state = self.state();
-            state.queue_bytes = 0;
-            std::mem::take(&mut state.queue)
-        };
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let written = shard::write(&self.dir.join("shards"), &entries);
-        let mut state = self.state();
-        let result = written.map_err(|(path, cause)| CacheError::Write { path, cause });
-        if let Ok(path) = &result {
-            state.add(path);
-        }
-        for entry in &entries {
-            state.pending.remove(&entry.key);
-        }
-        result.map(drop)
-    }
-}
-
-impl State {
-    /// Looks in memory first, then at shards that other processes have added.
-    fn knows(&mut self, key: &Key, dir: &Path) -> bool {
-        if self.pending.contains_key(key) || self.index.contains(key) {
-            return true;
-        }
-        self.refresh(dir);
-        self.index.contains(key)
-    }
-
-    /// True if the queue is due to be written.
-    fn enqueue(&mut self, entry: Arc<Entry>) -> bool {
-        if self.pending.insert(entry.key, entry.clone()).is_none() {
-            self.queue_bytes += entry.n_bytes();
-            self.queue.push(entry);
-        }
-        self.queue_bytes > BUFFER_BYTES
-    }
-
-    fn refresh(&mut self, dir: &Path) {
-        for path in self.index.new_shards(&dir.join("shards")) {
-            self.add(&path);
-        }
-    }
-
-    fn add(&mut self, path: &Path) {
-        if let Err(refusal) = self.index.add(path) {
-            self.refuse(path, refusal);
-        }
-    }
-
-    /// A damaged shard is renamed, so that nobody opens it again; `gc` removes it.
-    fn refuse(&mut self, path: &Path, refusal: Refusal) {
-        let why = match refusal {
-            Refusal::Schema(schema) => format!("it has schema {schema}, not {SCHEMA}"),
-            Refusal::Unreadable(why) => why,
-            Refusal::Broken(why) => {
-                let mut aside = path.as_os_str().to_owned();
-                aside.push(".rejected");
-                // If it cannot be renamed it is refused again at the next opening: safe, only
-                // slower.
-                let _ = fs::rename(path, aside);
-                self.set_aside.push(BadShard { path: path.to_owned(), why: why.clone() });
-                why
-            }
-        };
-        self.warnings.push(format!("the cache ignores `{}`: {why}", path.display()));
     }
 }
 

@@ -10,7 +10,10 @@ use hdf5::{Dataset, Group};
 use super::Key;
 use super::seal::{self, Extent, Refusal};
 use super::shard::data_name;
-use super::value::{Dtype, Label, Layout, Stored, checksum, decode};
+use super::value::{Dtype, Label, Layout, Stored, decode, first_half};
+
+/// A multiple of every element's size, small enough for the caches of one core.
+const BLOCK_BYTES: u64 = 128 << 10;
 
 /// An opened shard: everything but the rows.
 #[derive(Debug)]
@@ -73,18 +76,53 @@ impl Shard {
     pub fn read(&self, file: &File, group: usize, row: usize) -> Result<Stored, Refusal> {
         let broken = |why: &str| Refusal::Broken(format!("row {row} of group {group} {why}"));
         let group = self.groups.get(group).ok_or_else(|| broken("does not exist"))?;
-        let mut parts = Vec::with_capacity(group.parts.len());
-        for (i, part) in group.parts.iter().enumerate() {
-            let extent = part.row(row).ok_or_else(|| broken("does not exist"))?;
-            let mut bytes = vec![0; extent.n_bytes as usize];
-            file.read_exact_at(&mut bytes, extent.offset)?;
-            if group.sums.get(row * group.parts.len() + i) != Some(&checksum(&bytes)) {
-                return Err(broken("does not match its checksum"));
+        let extent = |part: usize| {
+            let found = group.parts.get(part).and_then(|part| part.row(row));
+            found.ok_or_else(|| broken("does not exist"))
+        };
+        let whole =
+            |part: usize, sum: [u8; 16]| match group.sums.get(row * group.parts.len() + part)
+                == Some(&sum)
+            {
+                true => Ok(()),
+                false => Err(broken("does not match its checksum")),
+            };
+        let Layout::Arrays(labels) = &group.layout else {
+            let mut bytes = Vec::new();
+            whole(0, blocks(file, extent(0)?, |block| bytes.extend_from_slice(block))?)?;
+            let stored = decode(&group.layout, group.dtype, &[bytes]);
+            return stored.ok_or_else(|| broken("cannot be decoded"));
+        };
+        let mut arrays = Vec::with_capacity(labels.len());
+        for (part, label) in labels.iter().enumerate() {
+            let extent = extent(part)?;
+            if label.row_bytes(group.dtype).map(|n_bytes| n_bytes as u64) != Some(extent.n_bytes) {
+                return Err(broken("cannot be decoded"));
             }
-            parts.push(bytes);
+            let n = extent.n_bytes as usize / group.dtype.n_bytes();
+            let mut numbers = Vec::with_capacity(n);
+            whole(part, blocks(file, extent, |block| group.dtype.decode(block, &mut numbers))?)?;
+            arrays.push(label.array(numbers));
         }
-        decode(&group.layout, group.dtype, &parts).ok_or_else(|| broken("cannot be decoded"))
+        Ok(Stored::Arrays(arrays))
     }
+}
+
+/// Gives the bytes of an extent to `take`, block by block: what is read stays in the nearest caches
+/// while it is digested and decoded. Gives their checksum.
+fn blocks(file: &File, extent: Extent, mut take: impl FnMut(&[u8])) -> std::io::Result<[u8; 16]> {
+    let mut buffer = vec![0; extent.n_bytes.min(BLOCK_BYTES) as usize];
+    let mut hasher = blake3::Hasher::new();
+    let mut at = 0;
+    while at < extent.n_bytes {
+        let n_bytes = (extent.n_bytes - at).min(BLOCK_BYTES) as usize;
+        let block = &mut buffer[..n_bytes];
+        file.read_exact_at(block, extent.offset + at)?;
+        hasher.update(block);
+        take(block);
+        at += n_bytes as u64;
+    }
+    Ok(first_half(&hasher.finalize()))
 }
 
 impl Section {

@@ -23,7 +23,7 @@ use hdf5::types::VarLenUnicode;
 use hdf5::{Dataset, Group, H5Type};
 
 use super::seal::{self, Extent, SCHEMA};
-use super::value::{Dtype, Entry, Label, Layout, checksum};
+use super::value::{Dtype, Entry, Label, Layout};
 
 /// Entries that share their datasets, in the order of their keys.
 struct Rows<'a> {
@@ -41,7 +41,9 @@ pub(super) fn write(shards: &Path, entries: &[Arc<Entry>]) -> Result<PathBuf, (P
     let name = name(&groups);
     let dir = shards.join(&name[..2]);
     let path = dir.join(format!("{name}.h5"));
-    let temporary = temporary(&path);
+    // It moves from the folder of folders into one of them: so a look at the former's time tells
+    // whether anything is new.
+    let temporary = temporary(&shards.join(format!("{name}.h5")));
     let written = fs::create_dir_all(&dir)
         .map_err(|error| error.to_string())
         .and_then(|()| write_temporary(&temporary, &groups))
@@ -54,7 +56,7 @@ pub(super) fn write(shards: &Path, entries: &[Arc<Entry>]) -> Result<PathBuf, (P
     })
 }
 
-/// `NAME.tmp-PID-N`, beside the final file, so that the rename stays in one file system.
+/// `NAME.tmp-PID-N`, near the final file, so that the rename stays in one file system.
 pub(super) fn temporary(path: &Path) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let n = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -107,9 +109,9 @@ fn name(groups: &BTreeMap<GroupId<'_>, Rows<'_>>) -> String {
         for entry in &rows.entries {
             hasher.update(&entry.key.0);
             hasher.update(format!("{:?}", entry.meta).as_bytes());
-            for part in &entry.parts {
-                hasher.update(&checksum(part));
-            }
+            entry.sums().iter().for_each(|sum| {
+                hasher.update(sum);
+            });
         }
     }
     hasher.finalize().to_hex()[..32].to_owned()
@@ -208,11 +210,8 @@ fn index_sets(group: &Group, rows: &Rows<'_>) -> hdf5::Result<()> {
     let n_parts = rows.layout.n_parts();
     let keys: Vec<u8> = rows.entries.iter().flat_map(|entry| entry.key.0).collect();
     create::<u8>(group, "keys", vec![n, 32])?.write_raw(&keys)?;
-    let sums: Vec<u8> = rows
-        .entries
-        .iter()
-        .flat_map(|entry| entry.parts.iter().flat_map(|part| checksum(part)))
-        .collect();
+    let sums = rows.entries.iter().flat_map(|entry| entry.sums().as_flattened());
+    let sums: Vec<u8> = sums.copied().collect();
     create::<u8>(group, "sums", vec![n, n_parts, 16])?.write_raw(&sums)?;
     if !matches!(rows.layout, Layout::Arrays(_)) {
         let lengths = rows.entries.iter().map(|entry| entry.n_bytes() as u64);

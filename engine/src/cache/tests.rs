@@ -54,8 +54,9 @@ fn one_shard() -> (TempDir, PathBuf) {
 }
 
 fn files(dir: &TempDir) -> Vec<PathBuf> {
-    let folders = index::list(&dir.path().join("shards"));
-    folders.iter().flat_map(|folder| index::list(folder)).collect()
+    let shards = index::list(&dir.path().join("shards"));
+    let (folders, beside): (Vec<_>, Vec<_>) = shards.into_iter().partition(|path| path.is_dir());
+    folders.iter().flat_map(|folder| index::list(folder)).chain(beside).collect()
 }
 
 fn shards(dir: &TempDir) -> Vec<PathBuf> {
@@ -254,4 +255,21 @@ fn keys_depend_on_names_types_lengths_and_nothing_else() {
         build().str("ab", "c").finish().to_string(),
         "05ebd2c3217419dcbdf1091567f65bf33af202a7796a07db156bbcc9c628749e"
     );
+}
+
+#[test]
+fn a_full_queue_is_written_behind_and_read_meanwhile() {
+    let dir = TempDir::new().unwrap();
+    let cache = open(&dir);
+    let four_mib = |n: u64| Stored::Arrays(vec![array(&[1 << 20], n as f32)]);
+    for n in 0..20 {
+        cache.put(&meta("v"), key(n), four_mib(n), Dtype::F32).unwrap();
+        assert_eq!(cache.get(&key(n / 2)).unwrap(), Some(four_mib(n / 2)));
+    }
+    cache.flush().unwrap();
+    // Nine values exceed 32 MiB.
+    let n_bytes: Vec<u64> = cache.take_written().iter().map(|written| written.1 >> 20).collect();
+    assert_eq!((shards(&dir).len(), n_bytes), (3, vec![36, 36, 8]));
+    let again = open(&dir);
+    assert!((0..20).all(|n| again.get(&key(n)).unwrap() == Some(four_mib(n))));
 }

@@ -9,7 +9,8 @@ use std::time::SystemTime;
 use super::index::{Index, list};
 use super::read::Shard;
 use super::seal::Refusal;
-use super::{Cache, CacheError, Store};
+use super::store::Store;
+use super::{Cache, CacheError};
 use crate::files::lock_alone;
 
 /// One line of `cache ls`.
@@ -88,7 +89,7 @@ impl Cache {
             n_shards: shards.len() as u64,
             n_values: groups().map(|group| group.keys.len() as u64).sum(),
             value_bytes: shards.iter().map(|shard| shard.n_bytes()).sum(),
-            disk_bytes: all_files(&store.dir).iter().map(|path| file_bytes(path)).sum(),
+            disk_bytes: all_files(store.dir()).iter().map(|path| file_bytes(path)).sum(),
         }
     }
 
@@ -103,7 +104,7 @@ impl Cache {
         report.bad = store.state().set_aside.clone();
         report.bad.retain(|bad| !bad.path.exists());
         report.n_shards = report.bad.len() as u64;
-        for path in all_files(&store.dir).into_iter().filter(|path| is_shard(path)) {
+        for path in all_files(store.dir()).into_iter().filter(|path| is_shard(path)) {
             report.n_shards += 1;
             let checked = Shard::open(&path).and_then(|shard| {
                 let file = File::open(&path)?;
@@ -128,7 +129,7 @@ impl Cache {
             return Ok(GcReport::default());
         };
         store.flush()?;
-        let busy = || CacheError::Busy { path: store.dir.clone() };
+        let busy = || CacheError::Busy { path: store.dir().to_owned() };
         // A lock is not upgraded in place: it is given up and asked for anew.
         store.lock.unlock().map_err(|_| busy())?;
         let collected = match lock_alone(&store.lock) {
@@ -144,7 +145,7 @@ impl Cache {
             return Vec::new();
         };
         let mut state = store.state();
-        state.refresh(&store.dir);
+        state.refresh(store.dir());
         state.index.shards()
     }
 }
@@ -154,7 +155,7 @@ impl Store {
         let _nobody_writes = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut report = GcReport::default();
         let mut shards = Vec::new();
-        for path in all_files(&self.dir) {
+        for path in all_files(self.dir()) {
             if is_shard(&path) {
                 let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
                 shards.push((modified.unwrap_or(SystemTime::UNIX_EPOCH), path));
@@ -183,7 +184,7 @@ impl Store {
             }
             let mut state = self.state();
             state.index = Index::default();
-            state.refresh(&self.dir);
+            state.refresh(self.dir());
         }
         Ok(report)
     }
@@ -210,8 +211,9 @@ fn verify_rows(
 
 /// Every file of a cache, sorted within its folder.
 fn all_files(dir: &Path) -> Vec<PathBuf> {
-    let folders = [dir.to_owned(), dir.join("fingerprints")].into_iter();
-    let folders = folders.chain(list(&dir.join("shards")));
+    let shards = dir.join("shards");
+    let folders = [dir.to_owned(), dir.join("fingerprints"), shards.clone()].into_iter();
+    let folders = folders.chain(list(&shards).into_iter().filter(|path| path.is_dir()));
     folders.flat_map(|folder| list(&folder)).filter(|path| path.is_file()).collect()
 }
 

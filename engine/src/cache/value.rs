@@ -1,5 +1,7 @@
 //! What can be stored, and how a value becomes the bytes of a row and comes back.
 
+use std::sync::OnceLock;
+
 use half::f16;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,19 @@ pub enum Stored {
     Arrays(Vec<Array>),
     Bytes { schema: String, revision: u32, bytes: Vec<u8> },
     Text(Vec<Sentence>),
+}
+
+impl Stored {
+    /// Of its numbers, bytes or sentences in memory.
+    pub fn n_bytes(&self) -> u64 {
+        match self {
+            Stored::Arrays(arrays) => {
+                arrays.iter().map(|array| size_of_val(array.data.as_slice()) as u64).sum()
+            }
+            Stored::Bytes { bytes, .. } => bytes.len() as u64,
+            Stored::Text(sentences) => sentences.iter().map(|one| one.text.len() as u64).sum(),
+        }
+    }
 }
 
 /// One tensor with the label it carries in a list: an image size, a tap, both or neither.
@@ -78,6 +93,36 @@ impl Dtype {
             Self::F16 => 2,
         }
     }
+
+    fn encode(self, numbers: &[f32]) -> Vec<u8> {
+        let mut bytes = vec![0; numbers.len() * self.n_bytes()];
+        match self {
+            Self::F32 => {
+                for (to, number) in bytes.as_chunks_mut().0.iter_mut().zip(numbers) {
+                    *to = number.to_le_bytes();
+                }
+            }
+            Self::F16 => {
+                for (to, number) in bytes.as_chunks_mut().0.iter_mut().zip(numbers) {
+                    *to = f16::from_f32(*number).to_le_bytes();
+                }
+            }
+        }
+        bytes
+    }
+
+    /// Appends the numbers in `bytes`; what is left over at the end is no number.
+    pub(super) fn decode(self, bytes: &[u8], numbers: &mut Vec<f32>) {
+        match self {
+            Self::F32 => {
+                numbers.extend(bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)));
+            }
+            Self::F16 => {
+                let one = |two: &[u8; 2]| f16::from_le_bytes(*two).to_f32();
+                numbers.extend(bytes.as_chunks().0.iter().map(one));
+            }
+        }
+    }
 }
 
 /// What an array is called and how it is shaped, without its numbers.
@@ -93,6 +138,16 @@ impl Label {
     /// Bytes of one row, `None` when the product overflows.
     pub fn row_bytes(&self, dtype: Dtype) -> Option<usize> {
         self.shape.iter().try_fold(dtype.n_bytes(), |bytes, dim| bytes.checked_mul(*dim))
+    }
+
+    pub fn array(&self, data: Vec<f32>) -> Array {
+        Array {
+            name: self.name.clone(),
+            size: self.size,
+            tap: self.tap,
+            shape: self.shape.clone(),
+            data,
+        }
     }
 }
 
@@ -129,6 +184,7 @@ pub(super) struct Entry {
     pub dtype: Dtype,
     pub layout: Layout,
     pub parts: Vec<Vec<u8>>,
+    sums: OnceLock<Vec<[u8; 16]>>,
 }
 
 impl Entry {
@@ -150,11 +206,17 @@ impl Entry {
             }
             Stored::Text(sentences) => (Layout::Text, vec![encode_text(sentences, &meta.value)?]),
         };
-        Ok(Self { meta: meta.clone(), key, dtype, layout, parts })
+        Ok(Self { meta: meta.clone(), key, dtype, layout, parts, sums: OnceLock::new() })
     }
 
     pub fn n_bytes(&self) -> usize {
         self.parts.iter().map(Vec::len).sum()
+    }
+
+    /// A checksum for each part, computed when it is asked for first: by who writes.
+    pub fn sums(&self) -> &[[u8; 16]] {
+        let sum = |part: &Vec<u8>| first_half(&blake3::hash(part));
+        self.sums.get_or_init(|| self.parts.iter().map(sum).collect())
     }
 }
 
@@ -179,10 +241,10 @@ pub(super) fn decode(layout: &Layout, dtype: Dtype, parts: &[Vec<u8>]) -> Option
     }
 }
 
-/// The first 16 bytes of the BLAKE3 digest: a checksum per row and part.
-pub(super) fn checksum(bytes: &[u8]) -> [u8; 16] {
+/// The first 16 bytes of a BLAKE3 digest: a checksum per row and part.
+pub(super) fn first_half(digest: &blake3::Hash) -> [u8; 16] {
     let mut sum = [0; 16];
-    sum.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
+    sum.copy_from_slice(&digest.as_bytes()[..16]);
     sum
 }
 
@@ -199,31 +261,16 @@ fn encode_array(array: &Array, dtype: Dtype) -> Result<Vec<u8>, CacheError> {
             got: format!("{} elements", array.data.len()),
         });
     }
-    Ok(match dtype {
-        Dtype::F32 => array.data.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Dtype::F16 => array.data.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
-    })
+    Ok(dtype.encode(&array.data))
 }
 
 fn decode_array(label: &Label, dtype: Dtype, bytes: &[u8]) -> Option<Array> {
     if label.row_bytes(dtype)? != bytes.len() {
         return None;
     }
-    let data = match dtype {
-        Dtype::F32 => {
-            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-        }
-        Dtype::F16 => {
-            bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-        }
-    };
-    Some(Array {
-        name: label.name.clone(),
-        size: label.size,
-        tap: label.tap,
-        shape: label.shape.clone(),
-        data,
-    })
+    let mut numbers = Vec::with_capacity(bytes.len() / dtype.n_bytes());
+    dtype.decode(bytes, &mut numbers);
+    Some(label.array(numbers))
 }
 
 /// JSON, so that other tools can read it. An f32 survives JSON's f64 exactly.

@@ -1,6 +1,7 @@
 //! Files that were cut, flipped, forged or never finished: always a miss, never a crash.
 
 use super::*;
+use crate::cache::seal::Refusal;
 
 fn misses_all(dir: &TempDir, why: &str) {
     let cache = open(dir);
