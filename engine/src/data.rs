@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use loupe_datasets::{Class, Dataset, DatasetError, Layout, Sample, Select};
+use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::pipeline::model::{Compat, Data, References};
@@ -64,7 +65,13 @@ pub fn class_images(
             .iter()
             .map(masked)
             .collect::<Result<_, RunError>>()?,
-        tests: tests.iter().map(open_sample).collect::<Result<_, _>>()?,
+        // Of several that cannot be read the first is named.
+        tests: tests
+            .par_iter()
+            .map(open_sample)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .collect::<Result<_, _>>()?,
     };
     Ok((images, tests))
 }

@@ -17,6 +17,7 @@ macro_rules! eprintln {
     }};
 }
 
+pub mod bench;
 pub mod cache;
 pub mod cli;
 pub mod data;

@@ -5,6 +5,7 @@ mod folder;
 mod hooks;
 mod images;
 mod learned;
+mod measured;
 mod predict;
 mod script;
 mod sets;

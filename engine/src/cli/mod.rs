@@ -1,5 +1,6 @@
 //! The command line: data on stdout, talk on stderr, and an exit code with a meaning.
 
+mod bench;
 mod cache;
 mod check;
 mod dataset;
@@ -133,6 +134,8 @@ enum Command {
     Prompts(prompts::Arguments),
     /// Pin weight files by digest; list, verify and fetch them
     Weights(weights::Arguments),
+    /// Measure a pipeline on this machine, stage by stage, on images made for it
+    Bench(bench::Arguments),
     /// Show what this machine offers and what was found
     Doctor,
     /// Print completions for a shell
@@ -173,6 +176,7 @@ fn dispatch(arguments: &Arguments) -> Outcome {
         Command::Dataset(arguments) => dataset::run(common, arguments),
         Command::Prompts(arguments) => prompts::run(common, arguments),
         Command::Weights(arguments) => weights::run(common, arguments),
+        Command::Bench(arguments) => bench::run(common, arguments),
         Command::Doctor => doctor::run(common),
         Command::Completions { shell } => {
             let mut text = Vec::new();

@@ -104,7 +104,12 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     suits(&pipeline, references.len())?;
     let cache_dir = (!arguments.no_cache).then(|| setup::cache_dir(common)).transpose()?;
     let cancel = setup::interrupt_flag()?;
-    let options = Options { cache_dir, cancel: cancel.clone(), verbose: common.verbose };
+    let options = Options {
+        cache_dir,
+        cancel: cancel.clone(),
+        verbose: common.verbose,
+        ..Options::default()
+    };
     let engine = Engine::new(&pipeline, &loader, options)?;
     let class = ClassImages {
         name: arguments.class_name.clone(),

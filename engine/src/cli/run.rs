@@ -1,18 +1,23 @@
 //! `loupe run`: every class of the pipeline's data set, for each number of shots and each seed.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::study::{Keep, Study, StudyOptions};
-use super::{Common, Exit, Format, Outcome, parse_list, parse_set, print, print_json, setup};
-use crate::experiment::{CellResult, setting_word};
+use super::text::{columns, size};
+use super::{
+    Common, Exit, Format, Outcome, bench, parse_list, parse_set, print, print_json, setup,
+};
+use crate::bench::{Ceilings, rows};
+use crate::experiment::{CellResult, METRIC_BYTES, setting_word};
 use crate::files::write_whole;
 use crate::metrics::{ClassMetrics, format_table, mean_over_classes};
 use crate::pipeline::model::References;
 use crate::pipeline::{Change, show};
 use crate::report::{Originals, SummaryCell, summary_table};
-use crate::run::hex;
+use crate::run::{Holding, header_size, hex};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -44,6 +49,9 @@ pub(crate) struct Arguments {
     /// Print every key with where it comes from, and stop
     #[arg(long)]
     show_config: bool,
+    /// Print what the run will hold in memory, beside the budget of run.memory, and stop
+    #[arg(long)]
+    plan: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -73,10 +81,14 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     let options = StudyOptions {
         classes: &arguments.classes,
         no_cache: arguments.no_cache,
+        measures: common.verbose,
         cancel: setup::interrupt_flag()?,
     };
     let study = Study::open(common, &options, &arguments.pipeline, &pipeline, &loader)?;
     let command = Command { name: stem(&arguments.pipeline), study, arguments };
+    if arguments.plan {
+        return command.plan(common);
+    }
     let list = |list: &'_ Option<List>| list.as_ref().map(|list| list.0.clone());
     let (shots, seeds) = (list(&arguments.shots), list(&arguments.seeds));
     let cells = command.study.cells(shots.as_deref(), seeds.as_deref());
@@ -84,6 +96,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     let mut summaries = Vec::new();
     let (mut n_failed, mut setting) = (0, pipeline.setting);
     for references in cells {
+        let start = Instant::now();
         let (result, path) = match command.cell(&references, several) {
             Ok(done) => done,
             // One cell that fails does not lose the others.
@@ -98,6 +111,9 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
         let rows = result.rows.clone();
         setting = setting.max(result.setting);
         command.say(common, &result, &path, several)?;
+        if common.verbose {
+            command.say_where_time_went(start.elapsed().as_secs_f64());
+        }
         if result.interrupted {
             return Err(Exit::Interrupted);
         }
@@ -178,6 +194,44 @@ impl Command<'_> {
             eprintln!("report {}", path.join("report.html").display());
         }
         Ok(())
+    }
+
+    /// What the largest of the cells will hold in memory.
+    fn plan(&self, common: &Common) -> Outcome {
+        let study = &self.study;
+        let given = self.arguments.shots.iter().flat_map(|list| list.0.iter().copied());
+        let data = study.pipeline.data.as_ref();
+        let shots = given.max().or(data.map(|data| data.references.shots as u64));
+        let samples = study.dataset.classes.iter().flat_map(|class| class.test.iter());
+        let n_images = samples.clone().count();
+        let first = samples.clone().next().and_then(|sample| header_size(&sample.path));
+        let n_references = usize::try_from(shots.unwrap_or_default()).unwrap_or(usize::MAX);
+        let metrics = METRIC_BYTES as u64;
+        let held = study.engine.holdings(n_references, first.unwrap_or([0, 0]), metrics);
+        let known = held.iter().filter_map(|one| one.bytes).fold(0, u64::saturating_add);
+        let memory = study.pipeline.run.memory;
+        if common.format == Format::Json {
+            let n_classes = study.dataset.classes.len();
+            return print_json(&json!({
+                "classes": n_classes, "images": n_images, "holds": held, "known_bytes": known,
+                "memory_bytes": memory,
+            }));
+        }
+        let line = |one: &Holding| {
+            let bytes = one.bytes.map_or_else(|| "not known".to_owned(), size);
+            vec![one.what.clone(), bytes, one.why.clone()]
+        };
+        let mut lines: Vec<_> = held.iter().map(line).collect();
+        let verdict = if known <= memory { "of" } else { "more than" };
+        let budget = format!("{verdict} the {} of `run.memory`", size(memory));
+        lines.push(vec!["in all".to_owned(), size(known), budget]);
+        print(&columns(&["memory", "bytes", ""], &lines, &[1]))
+    }
+
+    fn say_where_time_went(&self, seconds: f64) {
+        let measured = self.study.engine.measured();
+        let rows = rows(self.study.pipeline, &measured, &Ceilings::new());
+        eprint!("{seconds:.2} s went into\n{}", bench::table(&rows, seconds));
     }
 
     /// Mean and spread over the cells, printed and written beside their folders.

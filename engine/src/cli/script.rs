@@ -76,8 +76,12 @@ impl Runner {
         };
         let sets: Vec<Change> = asked.sets.iter().map(change).collect();
         let pipeline = setup::checked(&asked.pipeline, &sets, &self.loader)?;
-        let options =
-            StudyOptions { classes: &asked.classes, no_cache: false, cancel: self.cancel.clone() };
+        let options = StudyOptions {
+            classes: &asked.classes,
+            no_cache: false,
+            measures: false,
+            cancel: self.cancel.clone(),
+        };
         let study = Study::open(&self.common, &options, &asked.pipeline, &pipeline, &self.loader)?;
         let shots = asked.shots.map(|shots| [shots as u64]);
         let seed = asked.seed.map(|seed| [seed]);

@@ -25,6 +25,8 @@ pub(super) struct StudyOptions<'a> {
     /// In the place of the pipeline's, unless empty.
     pub(super) classes: &'a [String],
     pub(super) no_cache: bool,
+    /// Keeps account of what is done, call by call.
+    pub(super) measures: bool,
     /// Raised by the user's interrupt.
     pub(super) cancel: Arc<AtomicBool>,
 }
@@ -81,7 +83,8 @@ impl<'a> Study<'a> {
         };
         let cache_dir = (!options.no_cache).then(|| setup::cache_dir(common)).transpose()?;
         let cancel = options.cancel.clone();
-        let engine = Options { cache_dir, cancel, verbose: common.verbose };
+        let verbose = common.verbose;
+        let engine = Options { cache_dir, cancel, verbose, measures: options.measures };
         Ok(Study {
             engine: Engine::new(pipeline, loader, engine)?,
             files: file_facts(pipeline)?,

@@ -286,6 +286,7 @@ impl Command<'_> {
         let options = StudyOptions {
             classes: self.file.classes.as_deref().unwrap_or_default(),
             no_cache: self.no_cache,
+            measures: false,
             cancel: self.cancel.clone(),
         };
         Study::open(self.common, &options, &setup.pipeline, pipeline, &self.loader)

@@ -10,7 +10,7 @@ use super::study::{Keep as Kept, Study, StudyOptions, bar};
 use super::text::columns;
 use super::{Common, Exit, Format, Outcome, parse_set, print, print_json, setup};
 use crate::data;
-use crate::experiment::{Watch as CellWatch, measure_class};
+use crate::experiment::measure_class;
 use crate::files::write_whole;
 use crate::metrics::ClassMetrics;
 use crate::pipeline::Change;
@@ -63,6 +63,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     let options = StudyOptions {
         classes: &arguments.classes,
         no_cache: arguments.no_cache,
+        measures: false,
         cancel: setup::interrupt_flag()?,
     };
     let study = Study::open(common, &options, &arguments.pipeline, &pipeline, &loader)?;
@@ -222,7 +223,7 @@ impl<'a> Shown<'a> {
         let failed = |error: String| RunError::Tensor { message: error };
         let cell = self.study.cell(self.references, Kept::default());
         let (images, state) = (self.images.clone(), (self.train.stage, file));
-        let found = measure_class(&cell, images, self.samples, state, &mut Silent);
+        let found = measure_class(&cell, images, self.samples, state);
         let metrics = found.map_err(|error| failed(error.to_string()))?;
         let of = |row: &ClassMetrics, name: &str| {
             let value = row.values.iter().find(|value| value.0 == name);
@@ -273,11 +274,4 @@ impl Watch for Shown<'_> {
         self.since = Instant::now();
         Ok(figure)
     }
-}
-
-struct Silent;
-
-impl CellWatch for Silent {
-    fn class(&mut self, _: &str, _: usize) {}
-    fn image(&mut self) {}
 }

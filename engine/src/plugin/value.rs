@@ -67,6 +67,20 @@ impl Value {
         }
     }
 
+    /// Bytes of its numbers, sentences or state.
+    pub fn n_bytes(&self) -> u64 {
+        let numbers =
+            self.tensors().into_iter().map(|(_, tensor)| size_of_val(tensor.data()) as u64);
+        let others = match self {
+            Self::Text(sentences) | Self::EmbeddedText { sentences, .. } => {
+                sentences.iter().map(|sentence| sentence.text.len() as u64).sum()
+            }
+            Self::State(state) => state.bytes.len() as u64,
+            Self::Tensor(_) | Self::Tensors(_) => 0,
+        };
+        numbers.sum::<u64>() + others
+    }
+
     /// Tensors in it, each with its label.
     pub fn tensors(&self) -> Vec<(Label, &Tensor)> {
         match self {

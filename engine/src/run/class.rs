@@ -21,7 +21,7 @@ use crate::pipeline::model::{Component, Label, ValueRef};
 use crate::plugin::{Instance, Tensor, Value};
 
 /// Bytes of fit inputs kept between the two passes over a test set, so that nothing is computed twice without a cache.
-const KEPT_BYTES: usize = 256 << 20;
+pub(super) const KEPT_BYTES: usize = 256 << 20;
 
 /// What one image got.
 #[derive(Clone, Debug)]
@@ -62,8 +62,8 @@ pub struct ClassRun<'e> {
     /// By stage, what `loupe train` left for this class.
     pub(super) trained_states: HashMap<usize, (PathBuf, [u8; 32])>,
     call_keys: HashMap<(usize, Label, [u8; 32]), Key>,
-    memo: HashMap<Key, Tensor>,
-    kept: HashMap<Key, Tensor>,
+    pub(super) memo: HashMap<Key, Tensor>,
+    pub(super) kept: HashMap<Key, Tensor>,
     kept_bytes: usize,
     decoded: Option<([u8; 32], Arc<Rgb>)>,
     /// Digests of the images for which an encoder ran.
@@ -144,12 +144,7 @@ impl<'e> ClassRun<'e> {
 
     /// The one tensor that a reference names.
     fn value(&mut self, image: &Image, value: &ValueRef) -> Result<Tensor, RunError> {
-        let labels = output_of(self.engine.pipeline, value).map(|output| output.labels.clone());
-        let labels = match labels {
-            Some(labels) if !labels.is_empty() => select(value, &labels),
-            _ => vec![Label::default()],
-        };
-        match labels.as_slice() {
+        match self.labels_of(value).as_slice() {
             [label] => self.tensor(image, value.stage, &value.output, *label),
             labels => Err(self.broken(
                 value.stage,
@@ -159,6 +154,14 @@ impl<'e> ClassRun<'e> {
                     labels.len()
                 ),
             )),
+        }
+    }
+
+    /// Labels of the tensors that a reference takes; of one without labels, the empty one.
+    pub(super) fn labels_of(&self, value: &ValueRef) -> Vec<Label> {
+        match output_of(self.engine.pipeline, value) {
+            Some(output) if !output.labels.is_empty() => select(value, &output.labels),
+            _ => vec![Label::default()],
         }
     }
 
@@ -173,7 +176,7 @@ impl<'e> ClassRun<'e> {
         if let Some(tensor) = self.memo.get(&key).or_else(|| self.kept.get(&key)) {
             return Ok(tensor.clone());
         }
-        if let Some(tensor) = self.stored(stage, &key)? {
+        if let Some(tensor) = self.engine.stored(stage, &key)? {
             self.memo.insert(key, tensor.clone());
             return Ok(tensor);
         }
@@ -195,7 +198,7 @@ impl<'e> ClassRun<'e> {
     ) -> Result<(), RunError> {
         let call = self.call(stage, label)?.clone();
         let call_key = self.call_key(image, stage, label)?;
-        let cacheable = self.cacheable(stage);
+        let cacheable = self.engine.cacheable(stage);
         let mut wanted = self.engine.reads.at(stage, label);
         wanted.retain(|output| {
             let key = item_key(&call_key, output, label);
@@ -352,10 +355,7 @@ impl<'e> ClassRun<'e> {
         {
             return Ok(rgb.clone());
         }
-        let rgb = Arc::new(image.decode()?);
-        if rgb.exif_rotated {
-            self.engine.note_rotated(&image.name);
-        }
+        let rgb = Arc::new(self.engine.decode(image)?);
         self.decoded = Some((image.digest, rgb.clone()));
         Ok(rgb)
     }

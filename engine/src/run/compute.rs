@@ -1,18 +1,21 @@
 //! One call of one stage: the engine's own kinds, a plugin's verb, or a fusion stepped along an encoder's taps.
 
-use loupe_kernels::antialias_bilinear;
+use loupe_kernels::{ParallelFor, antialias_bilinear};
+
+use serde_json::Value as Json;
 
 use super::RunError;
 use super::class::ClassRun;
+use super::meter::{Cost, Work};
 use super::source::Image;
 use super::wiring::{Call, Form};
-use crate::image::{self, Normalize, PrepareConfig};
+use crate::image::{self, Normalize, PrepareConfig, Rgb};
 use crate::map;
 use crate::pipeline::model::{
     Component, Label, Normalize as Normal, PAINTED_MASK, Prepare, Stage, Taps,
 };
 use crate::plugin::info::{ComponentInfo, Kind, ValueKind, Verb};
-use crate::plugin::{Instance, Steps, Tensor, Value};
+use crate::plugin::{Instance, Outputs, PluginError, Steps, Tensor, Value};
 
 /// What a call made: output, label, tensor.
 pub(super) type Made = Vec<(String, Label, Tensor)>;
@@ -27,17 +30,19 @@ pub(super) fn call(
 ) -> Result<Made, RunError> {
     let described: &Stage = &run.engine.pipeline.stages[stage];
     match &described.component {
-        Component::Prepare(config) => {
-            prepared(run, image, config, output_name(described), call.label)
-        }
+        Component::Prepare(config) => prepared(run, image, stage, config, call.label),
         Component::Map(config) => {
             let of = one_tensor(run, image, stage, call)?;
-            let resized = map::resize(config, &of, &|n, body| run.engine.parallel(n, body))?;
-            Ok(vec![(output_name(described), call.label, resized)])
+            let engine = run.engine;
+            let resized = engine.meter.time(Work::Stage(stage), || {
+                map::resize(config, &of, &|n, body| engine.parallel(n, body))
+            });
+            Ok(vec![(output_name(described), call.label, resized?)])
         }
         Component::Pool(config) => {
             let of = one_tensor(run, image, stage, call)?;
-            Ok(vec![(output_name(described), call.label, map::pool(config, &of)?)])
+            let pooled = run.engine.meter.time(Work::Stage(stage), || map::pool(config, &of));
+            Ok(vec![(output_name(described), call.label, pooled?)])
         }
         Component::Plugin { kind, .. } => {
             let instance = run.instance(stage, call.label)?;
@@ -62,29 +67,44 @@ fn output_name(stage: &Stage) -> String {
 fn prepared(
     run: &mut ClassRun<'_>,
     image: &Image,
-    prepare: &Prepare,
-    output: String,
+    stage: usize,
+    config: &Prepare,
     label: Label,
 ) -> Result<Made, RunError> {
-    let size = label.size.unwrap_or(0) as usize;
-    if prepare.geometry == PAINTED_MASK {
+    let output = output_name(&run.engine.pipeline.stages[stage]);
+    if config.geometry == PAINTED_MASK {
+        let size = label.size.unwrap_or(0) as usize;
         let ([height, width], mask) = image.painted_mask()?;
         let par = |n: usize, body: &(dyn Fn(usize) + Sync)| run.engine.parallel(n, body);
         let mask = antialias_bilinear(&mask, [1, height, width], [size, size], &par)
             .map_err(|error| error.to_string())?;
         return Ok(vec![(output, label, Tensor::new(vec![1, 1, size, size], mask)?)]);
     }
-    let rgb = run.decode(image)?;
-    let Normal { mean, std } = &prepare.normalize;
+    let rgb = run.engine.meter.time(Work::Decode, || run.decode(image))?;
+    let engine = run.engine;
+    let par = |n: usize, body: &(dyn Fn(usize) + Sync)| engine.parallel(n, body);
+    let made = engine.meter.time(Work::Stage(stage), || prepare(image, config, label, &rgb, &par));
+    Ok(vec![(output, label, made?)])
+}
+
+/// A decoded image as an encoder wants it. Shapes: -> `[1, 3, size, size]`.
+pub(super) fn prepare(
+    image: &Image,
+    config: &Prepare,
+    label: Label,
+    rgb: &Rgb,
+    par: ParallelFor,
+) -> Result<Tensor, RunError> {
+    let size = label.size.unwrap_or(0) as usize;
+    let Normal { mean, std } = &config.normalize;
     let normalize = Normalize::Custom { mean: *mean, std: *std };
-    let config =
-        PrepareConfig::from_names(&prepare.geometry, &prepare.filter, normalize, [size, size])?;
-    let mut pixels = image::prepare(&rgb, &config, &|n, body| run.engine.parallel(n, body))?;
+    let wanted =
+        PrepareConfig::from_names(&config.geometry, &config.filter, normalize, [size, size])?;
+    let mut pixels = image::prepare(rgb, &wanted, par)?;
     if let Some(index) = image.warp() {
         pixels = image::warped(&pixels, [3, size, size], index);
     }
-    let tensor = Tensor::new(vec![1, 3, size, size], pixels)?;
-    Ok(vec![(output, label, tensor)])
+    Ok(Tensor::new(vec![1, 3, size, size], pixels)?)
 }
 
 fn one_tensor(
@@ -110,7 +130,7 @@ fn plain(
 ) -> Result<Made, RunError> {
     let info = run.engine.info(stage)?;
     let ports = output_ports(info, Verb::Run, wanted);
-    let outputs = instance.run(inputs, &ports)?;
+    let outputs = measured(run, stage, instance, inputs, &ports)?;
     let mut made = Made::new();
     for (port, value) in &outputs.values {
         let name = port_name(info, *port);
@@ -121,6 +141,39 @@ fn plain(
         }
     }
     Ok(made)
+}
+
+/// One call of a component, measured.
+fn measured(
+    run: &ClassRun<'_>,
+    stage: usize,
+    instance: &Instance,
+    inputs: &[(u32, Value)],
+    ports: &[u32],
+) -> Result<Outputs, PluginError> {
+    let n_bytes = |values: &[(u32, Value)]| values.iter().map(|value| value.1.n_bytes()).sum();
+    run.engine.meter.time_of(Work::Stage(stage), || {
+        let outputs = instance.run(inputs, ports);
+        let bytes_out = outputs.as_ref().map_or(0, |outputs| n_bytes(&outputs.values));
+        let flop = flop(&run.engine.pipeline.stages[stage].facts.all, inputs);
+        (outputs, Cost { bytes_in: n_bytes(inputs), bytes_out, flop })
+    })
+}
+
+/// What an encoder says of its images: `flop` has `token` and `pair`, FLOP for each token and for each pair of them.
+fn flop(facts: &Json, inputs: &[(u32, Value)]) -> f64 {
+    let fact = |place: &str| facts.pointer(place).and_then(Json::as_f64).unwrap_or_default();
+    let (token, pair) = (fact("/flop/token"), fact("/flop/pair"));
+    let (patch, prefix) = (fact("/patch_size").max(1.0), fact("/n_prefix"));
+    let images = inputs.iter().flat_map(|(_, value)| value.tensors());
+    let of = |(_, tensor): (_, &Tensor)| match tensor.shape() {
+        &[batch, 3, height, width] => {
+            let n = (height as f64 / patch).floor() * (width as f64 / patch).floor() + prefix;
+            batch as f64 * n * (token + n * pair)
+        }
+        _ => 0.0,
+    };
+    images.map(of).sum()
 }
 
 fn output_ports(info: &ComponentInfo, verb: Verb, wanted: &[String]) -> Vec<u32> {
@@ -159,11 +212,22 @@ fn stepped(
     let mut ports = output_ports(info, Verb::Run, wanted);
     ports.extend(output_ports(info, Verb::Tap, wanted));
     let steps = Steps { taps: &taps.at, train: false, wanted: &[] };
-    let (mut session, mut stream) = encoder.taps_open(steps, &images)?;
+    let (meter, encodes) = (&run.engine.meter, Work::Stage(taps.encoder));
+    let (mut session, mut stream) = meter.time_of(encodes, || {
+        let facts = &run.engine.pipeline.stages[taps.encoder].facts;
+        // Behind the last tap nothing is computed.
+        let share = taps
+            .at
+            .last()
+            .zip(facts.taps.last())
+            .map_or(1.0, |(last, of)| f64::from(*last) / f64::from(*of));
+        let flop = flop(&facts.all, &images) * share;
+        (encoder.taps_open(steps, &images), Cost { flop, ..Cost::default() })
+    })?;
     let (mut made, n_taps) = (Made::new(), taps.at.len());
     for (tap_idx, tap) in taps.at.iter().enumerate() {
         if tap_idx > 0 {
-            stream = session.resume(stream)?;
+            stream = meter.time(encodes, || session.resume(stream))?;
         }
         let label = Label { size: call.label.size, tap: Some(*tap) };
         let mut inputs = rest.clone();
@@ -171,7 +235,7 @@ fn stepped(
         // A rewritten stream is never optional, but behind the last tap it flows nowhere.
         let flows_on = stream_out.filter(|port| tap_idx + 1 < n_taps && !ports.contains(port));
         let ports: Vec<u32> = ports.iter().copied().chain(flows_on).collect();
-        for (port, value) in &fusion.run(&inputs, &ports)?.values {
+        for (port, value) in &measured(run, stage, fusion, &inputs, &ports)?.values {
             let name = port_name(info, *port);
             for (_, tensor) in value.tensors() {
                 if Some(*port) == stream_out {

@@ -1,7 +1,7 @@
 //! What all classes of a run share: the checked pipeline, its wiring and keys, the components made once, the cache, the
 //! threads and the hooks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -9,11 +9,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use serde_json::Value;
 
 use super::class::hook;
+use super::meter::{Calls, Cost, Meter, Work};
 use super::reads::Reads;
+use super::source::Image;
 use super::wiring::{Wiring, wire};
 use super::{RunError, guard, keys};
 use crate::cache::{Cache, Dtype, Key, Meta, Mode, Stored};
 use crate::hooks::{Hooks, Limits};
+use crate::image::Rgb;
 use crate::pipeline::model::{Component, Pipeline, Stage};
 use crate::plugin::info::{Catalog, ComponentInfo, Kind};
 use crate::plugin::{Instance, Level, Loader, StageHost};
@@ -27,6 +30,8 @@ pub struct Options {
     pub cancel: Arc<AtomicBool>,
     /// Shows what plugins log.
     pub verbose: bool,
+    /// Measures what is done, call by call.
+    pub measures: bool,
 }
 
 pub struct Engine<'p> {
@@ -38,6 +43,7 @@ pub struct Engine<'p> {
     pub(super) keys: Vec<Key>,
     pub(super) hooks: Option<Hooks>,
     pub(super) pool: Arc<rayon::ThreadPool>,
+    pub(super) meter: Meter,
     instances: Vec<OnceLock<Arc<Instance>>>,
     options: Options,
     /// The first failed write of the cache; the run goes on without it.
@@ -81,6 +87,7 @@ impl<'p> Engine<'p> {
             keys,
             hooks,
             pool: Arc::new(pool),
+            meter: Meter::new(options.measures),
             options,
             cache_failure: Mutex::new(None),
             rotated: Mutex::default(),
@@ -115,10 +122,12 @@ impl<'p> Engine<'p> {
         }
         let described = &self.pipeline.stages[stage];
         let config = Value::Object(described.config.clone());
-        let instance = Arc::new(self.create(stage, &config, described.opened_files())?);
-        let info = self.info(stage)?;
-        guard::compare(self, stage, info, &instance)?;
-        Ok(slot.get_or_init(|| instance).clone())
+        let made = self.meter.time(Work::Load(stage), || {
+            let instance = Arc::new(self.create(stage, &config, described.opened_files())?);
+            guard::compare(self, stage, self.info(stage)?, &instance)?;
+            Ok::<_, RunError>(instance)
+        })?;
+        Ok(slot.get_or_init(|| made).clone())
     }
 
     /// The stage's component with another config, which may open `files`. Errors: the component's own.
@@ -150,16 +159,51 @@ impl<'p> Engine<'p> {
         stored_type(self.pipeline, &self.pipeline.stages[stage])
     }
 
+    /// The image's pixels. Errors: as `Image::decode`.
+    pub(super) fn decode(&self, image: &Image) -> Result<Rgb, RunError> {
+        let rgb = image.decode()?;
+        if rgb.exif_rotated {
+            self.note_rotated(&image.name);
+        }
+        Ok(rgb)
+    }
+
+    /// What was measured since the last time, if the options asked for it.
+    pub fn measured(&self) -> BTreeMap<Work, Calls> {
+        let mut measured = self.meter.take();
+        for (seconds, bytes_out) in self.cache.take_written() {
+            let cost = Cost { bytes_out, ..Cost::default() };
+            measured.entry(Work::WriteCache).or_default().add(seconds, cost);
+        }
+        measured
+    }
+
+    /// Measures work that is done around the engine.
+    pub fn time<T>(&self, work: Work, body: impl FnOnce() -> T) -> T {
+        self.meter.time(work, body)
+    }
+
     /// Keeps a value. A cache that cannot be written is said once and does not stop the run.
     pub(super) fn put(&self, meta: &Meta, key: Key, stored: Stored, dtype: Dtype) {
-        if let Err(error) = self.cache.put(meta, key, stored, dtype) {
+        let put = self.meter.time_of(Work::KeepInCache, || {
+            let bytes_in = stored.n_bytes();
+            (self.cache.put(meta, key, stored, dtype), Cost { bytes_in, ..Cost::default() })
+        });
+        if let Err(error) = put {
             self.note_cache_failure(&error.to_string());
         }
     }
 
-    /// Writes what the cache still holds in memory: called at the end of each class.
+    /// Writes what the cache still holds in memory: called at the end of a run.
     pub fn flush(&self) {
         if let Err(error) = self.cache.flush() {
+            self.note_cache_failure(&error.to_string());
+        }
+    }
+
+    /// The same, but for waiting until it is written: called at the end of each class.
+    pub fn write_behind(&self) {
+        if let Err(error) = self.cache.write_behind() {
             self.note_cache_failure(&error.to_string());
         }
     }
@@ -170,7 +214,7 @@ impl<'p> Engine<'p> {
     }
 
     /// An image whose file asks viewers to turn it: its pixels are used as they are stored.
-    pub(super) fn note_rotated(&self, image: &str) {
+    fn note_rotated(&self, image: &str) {
         let mut rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
         rotated.insert(image.to_owned());
     }
@@ -198,6 +242,17 @@ impl<'p> Engine<'p> {
     pub fn parallel(&self, n: usize, body: &(dyn Fn(usize) + Sync)) {
         use rayon::prelude::*;
         self.pool.install(|| (0..n).into_par_iter().for_each(body));
+    }
+
+    /// How many threads the run has.
+    pub fn n_threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// Runs `body` on one of the run's threads, where whatever it does in parallel stays among them. It must not call a
+    /// component: a thread of a pool that waits takes up other work.
+    pub fn within<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
+        self.pool.install(body)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::RunError;
 use super::class::ClassRun;
 use super::keys::file_digest;
+use super::meter::Work;
 use super::source::Image;
 use super::wiring::{Call, Form};
 use crate::cache::{Key, KeyBuilder, Stored};
@@ -126,24 +127,26 @@ impl ClassRun<'_> {
 
     fn learn(&mut self, stage: usize, fit: &Call, key: Key) -> Result<State, RunError> {
         let instance = self.engine.instance(stage)?;
+        let (meter, work) = (&self.engine.meter, Work::Fit(stage));
         let mut session = instance.fit()?;
         if fit.feeds.iter().all(|feed| feed.form == Form::Class) {
             let mut inputs: Vec<(u32, Value)> = Vec::new();
             for feed in &fit.feeds {
                 inputs.push((feed.port, self.class_value(feed.stage)?.1));
             }
-            session.push(&inputs)?;
+            meter.time(work, || session.push(&inputs))?;
         } else {
-            for image in images(self, stage)? {
-                self.engine.stop_if_cancelled()?;
-                self.apart(|run| {
-                    let inputs = run.inputs(&image, fit)?;
-                    session.push(&inputs)?;
-                    run.next_image(&image, fit)
-                })?;
-            }
+            let images = images(self, stage)?;
+            self.apart(|run| {
+                run.walk(&images, Some((stage, fit.label)), |run, image| {
+                    run.engine.stop_if_cancelled()?;
+                    let inputs = run.inputs(image, fit)?;
+                    meter.time(work, || session.push(&inputs))?;
+                    run.next_image(image, fit)
+                })
+            })?;
         }
-        let state = session.close()?;
+        let state = meter.time(work, || session.close())?;
         let stored = Stored::Bytes {
             schema: state.schema.clone(),
             revision: state.revision,

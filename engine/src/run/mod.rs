@@ -2,15 +2,18 @@
 //! cache. This is the walk of the data in ARCHITECTURE.md, from step 3 to step 11.
 //!
 //! `reads` and `wiring` say, before any image, who reads what and how often a component is called; `keys` names every
-//! tensor by what it is made from; `class` asks for tensors and finds or makes them; `compute`, `fit` and `text` make them;
-//! `guard` refuses a component whose outputs changed under an unchanged revision.
+//! tensor by what it is made from; `ahead` reads what the next images are made from; `class` asks for tensors and finds or makes them; `compute`, `fit` and `text` make them;
+//! `guard` refuses a component whose outputs changed under an unchanged revision; `meter` keeps account of time, `holds` of memory.
 
+mod ahead;
 mod class;
 mod compute;
 mod engine;
 mod fit;
 mod guard;
+mod holds;
 mod keys;
+mod meter;
 mod reads;
 mod source;
 mod store;
@@ -27,8 +30,10 @@ use thiserror::Error;
 pub use class::{ClassRun, Scored, renamed};
 pub use engine::{Engine, Options, load_hooks};
 pub use fit::state_file;
+pub use holds::Holding;
 pub use keys::{file_digest, hex, numerics};
-pub use source::{ClassImages, Image, MaskedImage};
+pub use meter::{Calls, Work};
+pub use source::{ClassImages, Image, MaskedImage, header_size};
 pub use text::{gap, sentences};
 pub use training::{Pass, Start, Tokens, Trainee, Walk};
 

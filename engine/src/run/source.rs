@@ -135,9 +135,7 @@ impl Image {
 
     /// Height and width by the file's header, if it can be read.
     pub fn header_size(&self) -> Option<[usize; 2]> {
-        let reader = ::image::ImageReader::open(&self.path).ok()?.with_guessed_format().ok()?;
-        let (width, height) = reader.into_dimensions().ok()?;
-        Some([height as usize, width as usize])
+        header_size(&self.path)
     }
 
     /// Height and width in pixels. Errors: as `decode`.
@@ -145,6 +143,13 @@ impl Image {
         let rgb = self.decode()?;
         Ok([rgb.height, rgb.width])
     }
+}
+
+/// Height and width by a file's header, if it can be read.
+pub fn header_size(path: &Path) -> Option<[usize; 2]> {
+    let reader = ::image::ImageReader::open(path).ok()?.with_guessed_format().ok()?;
+    let (width, height) = reader.into_dimensions().ok()?;
+    Some([height as usize, width as usize])
 }
 
 fn painted(rgb: &Rgb, paint: Paint) -> Option<Painted> {

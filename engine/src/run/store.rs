@@ -2,24 +2,32 @@
 
 use super::RunError;
 use super::class::{ClassRun, hook};
+use super::engine::Engine;
+use super::meter::{Cost, Work};
 use super::source::Image;
 use crate::cache::{Array, Dtype, Key, Meta, Stored, quantise};
 use crate::hooks;
 use crate::pipeline::model::{Component, Label};
 use crate::plugin::Tensor;
 
-impl ClassRun<'_> {
+impl Engine<'_> {
     /// Features and stage outputs are stored; pixels and full-size maps are quicker to make again.
     pub(super) fn cacheable(&self, stage: usize) -> bool {
-        matches!(self.engine.pipeline.stages[stage].component, Component::Plugin { .. })
-            && self.engine.dtype(stage).is_some()
+        matches!(self.pipeline.stages[stage].component, Component::Plugin { .. })
+            && self.dtype(stage).is_some()
     }
 
     pub(super) fn stored(&self, stage: usize, key: &Key) -> Result<Option<Tensor>, RunError> {
         if !self.cacheable(stage) {
             return Ok(None);
         }
-        match self.engine.cache.get(key)? {
+        let read = self.meter.time_of(Work::ReadCache, || {
+            let read = self.cache.get(key);
+            let found = read.as_ref().ok().and_then(Option::as_ref);
+            let bytes_out = found.map_or(0, Stored::n_bytes);
+            (read, Cost { bytes_out, ..Cost::default() })
+        });
+        match read? {
             Some(Stored::Arrays(arrays)) => match arrays.into_iter().next() {
                 Some(array) => Ok(Some(Tensor::new(array.shape, array.data)?)),
                 None => Ok(None),
@@ -27,7 +35,9 @@ impl ClassRun<'_> {
             _ => Ok(None),
         }
     }
+}
 
+impl ClassRun<'_> {
     /// Passes a tensor through its stored type, kept or not, so that a miss and a hit give the same bytes.
     pub(super) fn store(
         &mut self,

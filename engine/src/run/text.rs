@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::class::ClassRun;
+use super::meter::{Cost, Work};
 use super::{ClassImages, RunError};
 use crate::cache::{Array, Key, KeyBuilder, Stored};
 use crate::pipeline::fill;
@@ -112,7 +113,13 @@ fn embeddings(
     {
         return Ok(Tensor::new(array.shape, array.data)?);
     }
-    let made = run.engine.instance(encoder)?.encode_text(sentences)?;
+    let instance = run.engine.instance(encoder)?;
+    let made = run.engine.meter.time_of(Work::Text(encoder), || {
+        let made = instance.encode_text(sentences);
+        let bytes_in = sentences.iter().map(|sentence| sentence.text.len() as u64).sum();
+        let bytes_out = made.as_ref().map_or(0, |made| size_of_val(made.data()) as u64);
+        (made, Cost { bytes_in, bytes_out, flop: 0.0 })
+    })?;
     let mut stored = Stored::Arrays(vec![Array {
         name: "text_embeddings".to_owned(),
         size: None,

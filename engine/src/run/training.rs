@@ -273,7 +273,7 @@ impl<'r, 'e> Trainee<'r, 'e> {
         let (images, rest) = self
             .run
             .apart(|run| Ok((run.inputs(image, encoder_call)?, run.inputs(image, call)?)))?;
-        let known = self.run.stored(self.encoder, &key)?;
+        let known = self.run.engine.stored(self.encoder, &key)?;
         let is_new = known.is_none();
         let (session, mut stream) = self.walk.open(&images, known)?;
         if is_new {

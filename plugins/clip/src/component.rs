@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::config::{Activation, ModelConfig};
 use crate::error::ClipError;
 use crate::form::Form;
-use crate::keys::{ActivationKey, ClipConfig, GemConfig, PositionKey};
+use crate::keys::{ActivationKey, ClipConfig, GemConfig, PositionKey, PrecisionKey};
 use crate::model::{Clip, Request};
 use crate::vision::{Gem, N_PREFIX};
 use crate::weights::{Random, WeightsFile};
@@ -36,7 +36,7 @@ impl Encoder for ClipEncoder {
 
     fn check(config: &ClipConfig, host: &Host) -> Result<Facts> {
         Form::new(config.backend, config.precision)?;
-        facts(&describe(&config.model, host)?, &config.model, &config.weights)
+        facts(&describe(&config.model, host)?, &config.model, &config.weights, config.precision, 0)
     }
 
     fn ports() -> Vec<Port> {
@@ -74,7 +74,9 @@ impl Encoder for GemEncoder {
             let want = format!("`blocks` must be at most {n_blocks}, the blocks of `{name}`");
             return Err(Error::config(want));
         }
-        facts(&model, &config.model, &config.weights)
+        // Queries, keys and values, each against itself in every iteration and once more for the weights.
+        let n_passes = config.blocks * 3 * (config.iterations + 1);
+        facts(&model, &config.model, &config.weights, config.precision, n_passes)
     }
 
     fn ports() -> Vec<Port> {
@@ -194,10 +196,28 @@ fn outputs(prefix: &str) -> [Port; 3] {
     ]
 }
 
-/// Sizes of the model; and where the config names the starter, its digest, since the engine opens no
-/// file that it could digest. Errors: `NotStarter`.
-fn facts(config: &ModelConfig, model: &str, weights: &str) -> Result<Facts> {
+/// Sizes of the model, what its image tower computes, with `n_passes` attentions beside it, and what its packed blocks
+/// hold; and where the config names the starter, its digest, since the engine opens no file that it could digest.
+/// Errors: `NotStarter`.
+fn facts(
+    config: &ModelConfig,
+    model: &str,
+    weights: &str,
+    precision: PrecisionKey,
+    n_passes: usize,
+) -> Result<Facts> {
+    let (vision, text) = (&config.vision, &config.text);
+    let numbers = |width: usize, mlp_width: usize| 4 * width * width + 2 * width * mlp_width;
+    let of_image = vision.n_blocks * numbers(vision.width, vision.mlp_width);
+    let of_text = text.n_blocks * numbers(text.width, text.mlp_width);
+    let bytes = match precision {
+        PrecisionKey::F32 => 4,
+        PrecisionKey::Bf16 => 2,
+    };
+    let pair = 4 * vision.width * (vision.n_blocks + n_passes);
     let facts = Facts::new()
+        .fact("flop", json!({ "token": 2 * of_image, "pair": pair }))
+        .fact("packed_bytes", bytes * (of_image + of_text))
         .dim("c", config.vision.width)
         .dim("d", config.embed_dim)
         .taps((1..=config.vision.n_blocks).filter_map(|tap| u32::try_from(tap).ok()))
