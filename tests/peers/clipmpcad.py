@@ -106,7 +106,7 @@ def main():
             "pixels": towers.save_images(Path(folder, "image.safetensors"), [image]),
             "wanted": [f"{head}_tokens" for head in HEADS],
         }
-        loupe = rounds.Loupe(asked.driver, job)
+        loupe = rounds.Encoder(asked.driver, job)
     want = {}
     with torch.inference_mode():
         for head, taps in zip(HEADS, model(image)):
@@ -124,7 +124,7 @@ def main():
     rounds.head(f"ViT-L/14 at {SIZE} px, taps {TAPS}, MADFF, {total / 1e9:.1f} GFLOP")
     rounds.agree(loupe.outputs(), want, 0.99 if asked.precision == "bf16" else 0.9999)
     name = f"PyTorch {torch.__version__} {asked.precision}"
-    rounds.compare(loupe.run, {name: peer}, asked.pairs, total, loupe.ceiling)
+    rounds.compare(name, loupe.run, lambda: rounds.timed(peer), asked.pairs, total, loupe.ceiling)
     rounds.head(f"loupe's peak {loupe.peak_gb():.2f} GB")
     loupe.close()
 

@@ -37,24 +37,25 @@ fn main() -> Outcome<()> {
     let n_threads = std::thread::available_parallelism()?.get();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build()?;
     let job = Job::read(&job, Arc::new(pool))?;
-    println!("ready");
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "ready")?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         match line.split_once(' ').unwrap_or((&line, "")) {
             ("run", _) => {
                 let start = Instant::now();
                 job.pass()?;
-                println!("{}", start.elapsed().as_secs_f64());
+                writeln!(out, "{}", start.elapsed().as_secs_f64())?;
             }
             ("save", path) => {
                 save(&job.pass()?, Path::new(path))?;
-                println!("{path}");
+                writeln!(out, "{path}")?;
             }
-            ("ceiling", _) => println!("{}", job.ceiling()?),
-            ("peak", _) => println!("{}", peak_bytes()),
+            ("ceiling", _) => writeln!(out, "{}", job.ceiling()?)?,
+            ("peak", _) => writeln!(out, "{}", peak_bytes())?,
             _ => return Err(format!("no order is called `{line}`").into()),
         }
-        std::io::stdout().flush()?;
+        out.flush()?;
     }
     Ok(())
 }

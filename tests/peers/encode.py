@@ -50,7 +50,7 @@ def openvino(tower, images, bf16):
     }
     model = ov.convert_model(tower, example_input=images, input=list(images.shape))
     compiled, pixels = ov.Core().compile_model(model, "CPU", config), images.numpy()
-    return lambda: compiled(pixels)
+    return lambda: rounds.timed(lambda: compiled(pixels))
 
 
 def main():
@@ -80,10 +80,10 @@ def main():
             "pixels": towers.save_images(Path(folder, "images.safetensors"), [images]),
             "wanted": ["image_embedding", "patch_embeddings"],
         }
-        loupe = rounds.Loupe(asked.driver, job, {"LOUPE_CPU": asked.cpu}.items() if asked.cpu else ())
+        loupe = rounds.Encoder(asked.driver, job, {"LOUPE_CPU": asked.cpu} if asked.cpu else None)
         candle = None
         if "candle" in asked.peers:
-            candle = rounds.Loupe(asked.driver, {**job, "config": {**files, "backend": "candle"}})
+            candle = rounds.Encoder(asked.driver, {**job, "config": {**files, "backend": "candle"}})
 
     with torch.inference_mode():
         want = towers.outputs_of(tower(images))
@@ -97,11 +97,11 @@ def main():
         tower.positions.clear()
         tower, cast = (x.to(torch.bfloat16 if bf16 else torch.float32) for x in (tower, images))
 
+        @torch.inference_mode()
         def run():
-            with torch.inference_mode():
-                tower(cast)
+            tower(cast)
 
-        peers[f"PyTorch {torch.__version__} {asked.precision}"] = run
+        peers[f"PyTorch {torch.__version__} {asked.precision}"] = lambda: rounds.timed(run)
 
     flop = asked.batch * shape.flop(size)
     what = asked.model or f"width {shape.width}, {shape.heads} heads, {shape.blocks} blocks"
@@ -109,7 +109,8 @@ def main():
     rounds.head(f"{what}, {size} px, {shape.tokens(size)} tokens x {asked.batch}, {flop / 1e9:.1f} GFLOP{cap}")
     ours = {name.removesuffix(".0"): value for name, value in loupe.outputs().items()}
     rounds.agree(ours, want, 0.999 if bf16 else 0.999999)
-    rounds.compare(loupe.run, peers, asked.pairs, flop, loupe.ceiling)
+    for name, peer in peers.items():
+        rounds.compare(name, loupe.run, peer, asked.pairs, flop, loupe.ceiling)
     rounds.head(f"loupe's peak {loupe.peak_gb():.2f} GB")
     for process in filter(None, (loupe, candle)):
         process.close()

@@ -109,7 +109,7 @@ def main():
         pixels = towers.save_images(Path(folder, "images.safetensors"), images)
         job = {"encoder": "gem", "pixels": pixels, "wanted": OUTPUTS}
         ours = {
-            precision: rounds.Loupe(asked.driver, {**job, "config": {**config, "precision": precision}})
+            precision: rounds.Encoder(asked.driver, {**job, "config": {**config, "precision": precision}})
             for precision in asked.precision
         }
     if "sdpa" in asked.peers:
@@ -126,7 +126,8 @@ def main():
     for precision, loupe in ours.items():
         print(f"loupe {precision}")
         rounds.agree(loupe.outputs(), want, 0.99 if precision == "bf16" else 0.9999)
-        rounds.compare(loupe.run, peers, asked.pairs, total, loupe.ceiling)
+        for name, peer in peers.items():
+            rounds.compare(name, loupe.run, lambda: rounds.timed(peer), asked.pairs, total, loupe.ceiling)
         rounds.head(f"loupe's peak {loupe.peak_gb():.2f} GB")
         loupe.close()
 

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from rounds import Served, compare
+from rounds import Served, compare, timed
 
 SIDE = 448
 EIGHT = np.ones((3, 3))
@@ -125,7 +125,7 @@ def main():
     loupe = Served([asked.metrics_time, *map(str, paths), str(asked.images), str(SIDE)])
     got = []
     print(f"{asked.images} maps of {SIDE} x {SIDE}")
-    compare(loupe.ask, {f"scikit-learn and NumPy, {asked.form}": lambda: got.append(run(maps, masks))}, asked.pairs)
+    compare(f"scikit-learn and NumPy, {asked.form}", loupe.ask, lambda: timed(lambda: got.append(run(maps, masks))), asked.pairs)
     peak, *own = loupe.told
     print(f"peak {peak} MB; image AUROC, AP, F1, pixel AUROC, AP, F1, AUPRO: loupe, then the peer")
     print(" ".join(f"{float(value):.9f}" for value in own))

@@ -11,7 +11,7 @@ import os
 
 import torch
 
-from rounds import Served, compare
+from rounds import Served, compare, timed
 
 PATCHES, WIDTH, LAYERS = 576, 1024, 4
 
@@ -68,7 +68,8 @@ def main():
         peers["FAISS IndexFlatIP"] = faiss_peer(queries, banks, threads)
     loupe = Served([asked.nearest_time, asked.precision, *map(str, (PATCHES, n, WIDTH, LAYERS))])
     print(f"{LAYERS} banks of {n} x {WIDTH}, {PATCHES} patches each: {flop / 1e9:.1f} GFLOP, {threads} threads")
-    compare(loupe.ask, peers, asked.pairs, flop)
+    for name, run in peers.items():
+        compare(name, loupe.ask, lambda: timed(run), asked.pairs, flop)
     loupe.close()
 
 

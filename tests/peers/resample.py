@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from rounds import Served, compare
+from rounds import Served, compare, timed
 
 
 def interpolate(size_in, size_out, **how):
@@ -41,7 +41,7 @@ def main():
     }
     loupe = Served([asked.bench, "serve"])
     for name, (peer, run) in peers.items():
-        compare(lambda: loupe.ask(name), {f"{name}, {peer}": run}, asked.pairs)
+        compare(f"{name}, {peer}", lambda: loupe.ask(name), lambda: timed(run), asked.pairs)
     loupe.close()
 
 

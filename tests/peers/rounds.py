@@ -1,5 +1,5 @@
-"""What the scripts of this folder share: rounds in which loupe and a peer take turns, ratios with their spread, whether
-both compute the same, and loupe's own process.
+"""What the comparisons share: turns in alternating order, ratios with their spread, programs that take a turn a line, and
+whether both sides compute the same.
 """
 import json
 import os
@@ -11,61 +11,84 @@ import tempfile
 import time
 from pathlib import Path
 
-DRAWS = 2000
-
-
-def timed(side):
-    """Seconds of one call; a side that returns a float has measured them itself."""
-    start = time.perf_counter()
-    said = side()
-    return said if isinstance(said, float) else time.perf_counter() - start
-
 
 def interval(ratios):
-    """The middle 95 % of the medians of samples drawn anew."""
+    """Bootstrap 95 % interval of the median."""
     draw = random.Random(0)
-    medians = sorted(statistics.median(draw.choices(ratios, k=len(ratios))) for _ in range(DRAWS))
-    return medians[DRAWS // 40], medians[-1 - DRAWS // 40]
+    medians = sorted(statistics.median(draw.choices(ratios, k=len(ratios))) for _ in range(2000))
+    return medians[50], medians[1949]
 
 
-def compare(ours, peers, pairs, flop=None, ceiling=None):
-    """Rounds of ours, peer, peer, ours for each peer, and a line of what came of them.
-
-    `ours` and the `peers` (by name) are functions; a pair is a peer's seconds over those of ours beside it. With `flop`
-    of one call, its rate is printed; with `ceiling`, a function that measures FLOP a second, its share.
-    """
-    for name, peer in peers.items():
-        timed(ours), timed(peer)
-        own, theirs, ceilings = [], [], []
-        while len(own) < pairs:
-            own.append(timed(ours))
-            theirs += [timed(peer), timed(peer)]
-            own.append(timed(ours))
-            if ceiling:
-                ceilings.append(ceiling())
-        ratios = [peer / own for peer, own in zip(theirs, own)]
-        low, high = interval(ratios)
-        line = f"{name:34} {milliseconds(theirs)}   loupe {milliseconds(own)}"
-        if flop:
-            rate = flop / statistics.median(own)
-            line += f", {rate / 1e9:.0f} GFLOP/s"
-            if ceiling:
-                line += f", {100 * rate / statistics.median(ceilings):.1f} % of {statistics.median(ceilings) / 1e9:.0f}"
-        print(f"{line}   ratio {statistics.median(ratios):.2f} [{low:.2f}, {high:.2f}], {len(ratios)} pairs", flush=True)
+def timed(run):
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
-def milliseconds(seconds):
-    return f"{statistics.median(seconds) * 1e3:8.1f} ms (best {min(seconds) * 1e3:.1f})"
+class Served:
+    """A program that does its work once for each line of its input and answers with seconds, then what else it tells."""
+
+    def __init__(self, command, environment=None):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, **pipes)
+
+    def ask(self, line=""):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        seconds, *self.told = self.process.stdout.readline().split()
+        return float(seconds)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Encoder(Served):
+    """`driver.rs` at a job: loupe's plugins, loaded once."""
+
+    def __init__(self, driver, job, environment=None):
+        self.folder = tempfile.TemporaryDirectory()
+        path = Path(self.folder.name, "job.json")
+        path.write_text(json.dumps(job))
+        super().__init__([driver, path], environment)
+        self.wait_for("ready")
+
+    def wait_for(self, said):
+        if self.process.stdout.readline().strip() != said:
+            sys.exit(f"{self.process.args[0]} did not say `{said}`")
+
+    def run(self):
+        return self.ask("run")
+
+    def ceiling(self):
+        return self.ask("ceiling")
+
+    def peak_gb(self):
+        return self.ask("peak") / 1e9
+
+    def outputs(self):
+        """Arrays by name and number of the image or tap."""
+        from safetensors.numpy import load_file
+
+        path = f"{self.folder.name}/outputs.safetensors"
+        self.process.stdin.write(f"save {path}\n")
+        self.process.stdin.flush()
+        self.wait_for(path)
+        return load_file(path)
+
+    def close(self):
+        super().close()
+        self.folder.cleanup()
 
 
 def head(what):
-    """The line above a table: the machine's load belongs to the figures."""
+    """The line above or below a table: the machine's load belongs to the figures."""
     print(f"{what}, {os.cpu_count()} threads, load {os.getloadavg()[0]:.1f}", flush=True)
 
 
 def agree(ours, theirs, least):
-    """Whether both sides' outputs, arrays by name, are the same but for rounding: prints the lowest cosine of a row and
-    the largest error over the root mean square, and ends the script below the cosine `least`.
+    """Ends the script unless all outputs, arrays by name, are the same but for rounding: no row's cosine is below `least`.
+    Prints the lowest cosine, and the largest error over the root mean square.
     """
     import numpy as np
 
@@ -80,61 +103,26 @@ def agree(ours, theirs, least):
             sys.exit(f"{name}: this is not the same computation")
 
 
-class Served:
-    """A program that does its work once for each line of its input and answers with seconds, then what else it tells."""
-
-    def __init__(self, command):
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, line=""):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        seconds, *self.told = self.process.stdout.readline().split()
-        return float(seconds)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-class Loupe:
-    """The process of `driver.rs` at a job; it waits between two passes."""
-
-    def __init__(self, driver, job, environment=()):
-        self.folder = tempfile.TemporaryDirectory()
-        path = Path(self.folder.name, "job.json")
-        path.write_text(json.dumps(job))
-        self.process = subprocess.Popen(
-            [driver, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **dict(environment)}
-        )
-        self.answer()
-
-    def answer(self):
-        line = self.process.stdout.readline()
-        if not line:
-            sys.exit(f"{self.process.args[0]} ended")
-        return line.strip()
-
-    def ask(self, order):
-        self.process.stdin.write(order + "\n")
-        self.process.stdin.flush()
-        return self.answer()
-
-    def run(self):
-        return float(self.ask("run"))
-
-    def ceiling(self):
-        return float(self.ask("ceiling"))
-
-    def peak_gb(self):
-        return int(self.ask("peak")) / 1e9
-
-    def outputs(self):
-        from safetensors.numpy import load_file
-
-        return load_file(self.ask(f"save {self.folder.name}/outputs.safetensors"))
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-        self.folder.cleanup()
+def compare(name, ours, theirs, pairs, flop=None, ceiling=None):
+    """Turns of ours, theirs, theirs, ours; both give their seconds. Prints medians and the ratio theirs / ours; with `flop`
+    of a turn their rate, and with `ceiling`, which measures FLOP a second between turns, the share of it.
+    """
+    ours(), theirs()
+    own, peer, ceilings = [], [], []
+    for _ in range((pairs + 1) // 2):
+        own.append(ours())
+        peer += [theirs(), theirs()]
+        own.append(ours())
+        ceilings += [ceiling()] if ceiling else []
+    ratios = [b / a for a, b in zip(own, peer)]
+    low, high = interval(ratios)
+    rate = f", {flop / statistics.median(own) / 1e9:.0f} GFLOP/s" if flop else ""
+    if flop and ceilings:
+        most = statistics.median(ceilings)
+        rate += f", {100 * flop / statistics.median(own) / most:.0f} % of {most / 1e9:.0f}"
+    print(
+        f"{name:34} {statistics.median(peer) * 1e3:9.2f} ms (best {min(peer) * 1e3:.2f})   loupe "
+        f"{statistics.median(own) * 1e3:9.2f} ms (best {min(own) * 1e3:.2f}{rate})   "
+        f"ratio {statistics.median(ratios):.2f} [{low:.2f}, {high:.2f}], {len(ratios)} pairs, load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )

@@ -55,7 +55,7 @@ def main():
             "weights": towers.save(Path(folder, "weights.safetensors"), towers.ImageTower(shape), tower),
             "precision": asked.precision,
         }
-        loupe = rounds.Loupe(asked.driver, {"encoder": "clip", "config": config, "sentences": texts})
+        loupe = rounds.Encoder(asked.driver, {"encoder": "clip", "config": config, "sentences": texts})
     with torch.inference_mode():
         want = {"text_embeddings.0": tower(ids[:BATCH]).numpy()}
     ours = {name: value[:BATCH] for name, value in loupe.outputs().items()}
@@ -78,7 +78,8 @@ def main():
     rounds.head(f"ViT-L/14's text tower, {len(texts)} sentences of {spread}, {flop / 1e12:.2f} TFLOP used")
     rounds.agree(ours, want, 0.999 if asked.precision == "bf16" else 0.999999)
     peers = {f"PyTorch {asked.precision}, 77 tokens": whole, f"PyTorch {asked.precision}, trimmed": trimmed}
-    rounds.compare(loupe.run, peers, asked.pairs, flop, loupe.ceiling)
+    for name, peer in peers.items():
+        rounds.compare(name, loupe.run, lambda: rounds.timed(peer), asked.pairs, flop, loupe.ceiling)
     rounds.head(f"loupe's peak {loupe.peak_gb():.2f} GB")
     loupe.close()
 
