@@ -185,17 +185,6 @@ fn off_finds_nothing_and_touches_nothing() {
 }
 
 #[test]
-fn more_than_the_buffer_is_written_without_a_flush() {
-    let dir = TempDir::new().unwrap();
-    let cache = open(&dir);
-    for n in 0..3 {
-        let big = Stored::Bytes { schema: "s".into(), revision: 1, bytes: vec![n; 12 << 20] };
-        cache.put(&meta("v"), key(u64::from(n)), big, Dtype::F32).unwrap();
-    }
-    assert_eq!(shards(&dir).len(), 1);
-}
-
-#[test]
 fn ls_and_stat_count_by_stage_component_and_value() {
     let (dir, path) = one_shard();
     let cache = open(&dir);

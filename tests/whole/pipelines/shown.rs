@@ -158,8 +158,8 @@ fn all_components() {
         &["inspect"],
         expect![[r#"
             kind     name                  revision  plugin               about
-            encoder  clip                         2  loupe-clip 0.1.0     CLIP's image and text towers: a ViT with CLS pooling, from any published weights file
-            encoder  gem                          2  loupe-clip 0.1.0     CLIP, and GEM's self-self attention path beside it in the same pass
+            encoder  clip                         3  loupe-clip 0.1.0     CLIP's image and text towers: a ViT with CLS pooling, from any published weights file
+            encoder  gem                          3  loupe-clip 0.1.0     CLIP, and GEM's self-self attention path beside it in the same pass
             prompts  ensemble                     1  loupe-prompts 0.1.0  states x templates x names, and sentences from the user's files
             prompts  hybrid                       1  loupe-prompts 0.1.0  sentences of several sources, each with a weight of its own
             prompts  llm                          1  loupe-prompts 0.1.0  sentences of a language model, from a prompt cache
@@ -167,13 +167,13 @@ fn all_components() {
             scorer   nearest                      2  loupe-scorers 0.1.0  distance of each patch to its k-th nearest in a bank of reference patches
             fusion   harmonic                     1  loupe-fusion 0.1.0   Harmonic mean of scores that are 0 or more
             fusion   learned-gate                 1  loupe-fusion 0.1.0   branches summed by weights that a learned gate gives each image
-            fusion   madff                        2  loupe-madff 0.1.0    gated bottleneck adapters on an encoder's taps (ClipMPCAD)
+            fusion   madff                        3  loupe-madff 0.1.0    gated bottleneck adapters on an encoder's taps (ClipMPCAD)
             fusion   max                          1  loupe-fusion 0.1.0   Maximum of parts of one shape, each times its gain
             fusion   min-max                      1  loupe-fusion 0.1.0   scores scaled to 0..=1 by the range of a fit
             fusion   multi-scale-adaptive         1  loupe-fusion 0.1.0   tokens plus a vector that a network makes of the image
-            fusion   mvfa                         1  loupe-madff 0.1.0    bottleneck adapters on an encoder's taps (MVFA-AD)
+            fusion   mvfa                         2  loupe-madff 0.1.0    bottleneck adapters on an encoder's taps (MVFA-AD)
             fusion   product                      1  loupe-fusion 0.1.0   Multiplies parts of one shape, after adding an offset to each
-            fusion   projector                    1  loupe-madff 0.1.0    projections of an encoder's taps that feed nothing back
+            fusion   projector                    2  loupe-madff 0.1.0    projections of an encoder's taps that feed nothing back
             fusion   resolution-mean              1  loupe-fusion 0.1.0   mean of maps of several sizes on the finest grid
             fusion   sum                          1  loupe-fusion 0.1.0   sum of parts of one shape
             fusion   tap-tokens                   1  loupe-fusion 0.1.0   The patches at each tap of an encoder, which runs on unchanged

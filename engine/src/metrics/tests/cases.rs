@@ -163,7 +163,7 @@ fn one_class_only_is_undefined_with_its_reason() {
 
 #[test]
 fn a_score_that_is_not_finite_names_image_and_pixel() {
-    let mut pixels = PixelAccumulator::new(PixelOptions::default()).unwrap();
+    let pixels = PixelAccumulator::new(PixelOptions::default()).unwrap();
     let mut map = vec![0.0; 6];
     map[4] = f32::NAN;
     let error = pixels.digest("crack/007", &map, None, [2, 3]).err().unwrap();
