@@ -23,7 +23,7 @@ fn main() {
     if words.first().is_some_and(|word| word == "serve") {
         for line in std::io::stdin().lock().lines() {
             let name = line.unwrap();
-            let seconds = cases.iter_mut().find(|case| case.0 == name).map(|case| timed(case));
+            let seconds = cases.iter_mut().find(|case| case.0 == name).map(timed);
             println!("{}", seconds.map_or(f64::NAN, |seconds| seconds.as_secs_f64()));
             std::io::stdout().flush().unwrap();
         }

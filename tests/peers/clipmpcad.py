@@ -102,7 +102,7 @@ def main():
         job = {
             "encoder": "clip",
             "config": config,
-            "madff": {"at": TAPS, "heads": HEADS, "state": str(state)},
+            "madff": {"at": TAPS, "heads": HEADS, "state": str(state), "precision": asked.precision},
             "pixels": towers.save_images(Path(folder, "image.safetensors"), [image]),
             "wanted": [f"{head}_tokens" for head in HEADS],
         }

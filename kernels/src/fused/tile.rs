@@ -80,9 +80,10 @@ pub(super) trait Tile: Copy + Send + Sync + 'static {
     /// Rows become columns.
     #[inline(always)]
     fn turn(block: &mut Block) {
-        for row in 0..LANES {
-            for column in 0..row {
-                (block[row][column], block[column][row]) = (block[column][row], block[row][column]);
+        let rows = *block;
+        for (i, words) in block.iter_mut().enumerate() {
+            for (word, row) in words.iter_mut().zip(&rows) {
+                *word = row[i];
             }
         }
     }
