@@ -1,5 +1,7 @@
 //! The logistic function without branches or calls, so that loops over it become vector code.
 
+use crate::vectorised::run_vectorised;
+
 /// Adding it pushes a float's fraction out: what remains is a whole number in its lowest bits.
 const ROUNDER: f32 = 12_582_912.0;
 /// ln 2 in two parts; the first has so few digits that its multiples are exact.
@@ -9,6 +11,7 @@ const SERIES: [f32; 8] =
     [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
 
 /// `1 / (1 + e^-x)`, relative error below 4e-7 above -87; NaN stays NaN.
+#[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
     let x = if x < -87.0 { -87.0 } else { x };
     let x = if x > 87.0 { 87.0 } else { x };
@@ -21,9 +24,14 @@ pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + power)
 }
 
+/// `sigmoid(gain * x)` of every value, in place.
+pub fn sigmoids(values: &mut [f32], gain: f32) {
+    run_vectorised(|| values.iter_mut().for_each(|value| *value = sigmoid(gain * *value)));
+}
+
 /// `x * sigmoid(x)` of every value, in place. Source: SiLU, arXiv:1702.03118.
 pub fn silu(values: &mut [f32]) {
-    values.iter_mut().for_each(|value| *value *= sigmoid(*value));
+    run_vectorised(|| values.iter_mut().for_each(|value| *value *= sigmoid(*value)));
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ mod text_model;
 mod unit_rows;
 mod vectorised;
 
-pub use activation::{sigmoid, silu};
+pub use activation::{sigmoid, sigmoids, silu};
 pub use dense::{add_dense, add_dense_reference};
 pub use error::KernelError;
 pub use fused::{

@@ -4,7 +4,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::avx::turn_16;
-use super::tile::{Block, LANES, Panel, Tile, Work, bf16_bits, exp2_series};
+use super::tile::{Beside, Block, LANES, PARTS, Panel, Tile, Work, bf16_bits, exp2_series};
 use crate::gelu::{Activation, gelu_for_bf16};
 
 /// Operands lie in tiles of 16 x 32 values, those of a panel's 16 rows or columns one after the other
@@ -96,6 +96,32 @@ impl Tile for Amx {
         unsafe {
             let [a_1, b_1] = [a.at.add(16 * a.k_len), b.at.add(16 * b.k_len)];
             multiply([a.at, a_1], [b.at, b_1], k / 32, c, fresh);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_beside(
+        a: Panel<u16>,
+        b: Panel<u16>,
+        k: usize,
+        c: *mut f32,
+        other: &mut impl Beside,
+    ) {
+        // SAFETY: the caller's; a panel's second 16 rows or columns stand behind all of its first.
+        unsafe {
+            let [mut a_0, mut b_0] = [a.at, b.at];
+            let n = k / 32;
+            zero();
+            for part in 0..PARTS {
+                let n_steps = n * (part + 1) / PARTS - n * part / PARTS;
+                if n_steps > 0 {
+                    let [a_1, b_1] = [a_0.add(16 * a.k_len), b_0.add(16 * b.k_len)];
+                    steps([a_0, a_1], [b_0, b_1], n_steps);
+                    (a_0, b_0) = (a_0.add(n_steps * TILE), b_0.add(n_steps * TILE));
+                }
+                other.part(part);
+            }
+            store(c);
         }
     }
 
@@ -199,23 +225,76 @@ macro_rules! ahead {
 unsafe fn multiply(a: [*const u16; 2], b: [*const u16; 2], n: usize, c: *mut f32, fresh: bool) {
     // SAFETY: the caller's.
     unsafe {
-        let c = [c, c.add(16), c.add(32 * 16), c.add(32 * 16 + 16)];
-        if fresh {
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                options(nostack, nomem)
-            );
-        } else {
-            asm!(
-                "tileloadd tmm0, [{0} + {4}]", "tileloadd tmm1, [{1} + {4}]",
-                "tileloadd tmm2, [{2} + {4}]", "tileloadd tmm3, [{3} + {4}]",
-                in(reg) c[0], in(reg) c[1], in(reg) c[2], in(reg) c[3], in(reg) 128_usize,
-                options(nostack, readonly)
-            );
-        }
+        if fresh { zero() } else { load(c) }
+        steps(a, b, n);
+        store(c);
+    }
+}
+
+/// Sums of 0.
+///
+/// # Safety
+/// Tiles are shaped.
+#[inline(always)]
+unsafe fn zero() {
+    // SAFETY: the caller's.
+    unsafe {
+        asm!(
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            options(nostack, nomem)
+        );
+    }
+}
+
+/// The four tiles of 32 x 32 values.
+#[inline(always)]
+fn quarters(c: *mut f32) -> [*mut f32; 4] {
+    [0, 16, 32 * 16, 32 * 16 + 16].map(|at| c.wrapping_add(at))
+}
+
+/// # Safety
+/// `c` is 32 x 32 values, and tiles are shaped.
+#[inline(always)]
+unsafe fn load(c: *mut f32) {
+    let c = quarters(c);
+    // SAFETY: the caller's.
+    unsafe {
+        asm!(
+            "tileloadd tmm0, [{0} + {4}]", "tileloadd tmm1, [{1} + {4}]",
+            "tileloadd tmm2, [{2} + {4}]", "tileloadd tmm3, [{3} + {4}]",
+            in(reg) c[0], in(reg) c[1], in(reg) c[2], in(reg) c[3], in(reg) 128_usize,
+            options(nostack, readonly)
+        );
+    }
+}
+
+/// # Safety
+/// `c` is 32 x 32 values that nobody else has, and tiles are shaped.
+#[inline(always)]
+unsafe fn store(c: *mut f32) {
+    let c = quarters(c);
+    // SAFETY: the caller's.
+    unsafe {
+        asm!(
+            "tilestored [{0} + {4}], tmm0", "tilestored [{1} + {4}], tmm1",
+            "tilestored [{2} + {4}], tmm2", "tilestored [{3} + {4}], tmm3",
+            in(reg) c[0], in(reg) c[1], in(reg) c[2], in(reg) c[3], in(reg) 128_usize,
+            options(nostack)
+        );
+    }
+}
+
+/// `n > 0` steps along k, added to the sums.
+///
+/// # Safety
+/// `a` and `b` point at `n` tiles each, and tiles are shaped.
+#[inline(always)]
+unsafe fn steps(a: [*const u16; 2], b: [*const u16; 2], n: usize) {
+    // SAFETY: the caller's.
+    unsafe {
         asm!(
             "2:",
             "tileloadd tmm4, [{a0} + {row}]",
@@ -234,12 +313,6 @@ unsafe fn multiply(a: [*const u16; 2], b: [*const u16; 2], n: usize, c: *mut f32
             b0 = inout(reg) b[0] => _, b1 = inout(reg) b[1] => _,
             n = inout(reg) n => _, row = in(reg) 64_usize,
             options(nostack, readonly)
-        );
-        asm!(
-            "tilestored [{0} + {4}], tmm0", "tilestored [{1} + {4}], tmm1",
-            "tilestored [{2} + {4}], tmm2", "tilestored [{3} + {4}], tmm3",
-            in(reg) c[0], in(reg) c[1], in(reg) c[2], in(reg) c[3], in(reg) 128_usize,
-            options(nostack)
         );
     }
 }

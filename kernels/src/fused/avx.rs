@@ -32,7 +32,7 @@ f32_tile!(Avx2, 6 x 16, {
     }
 });
 
-f32_tile!(Avx512, 8 x 32, {
+f32_tile!(Avx512, 12 x 32, {
     #[inline(always)]
     fn fma(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
@@ -134,11 +134,11 @@ unsafe fn multiply_8(a: *const f32, b: *const f32, k: usize, c: *mut f32, fresh:
 }
 
 /// # Safety
-/// `a` holds k times 8 values, `b` k times 32, `c` 8 x 32 that nobody else has.
+/// `a` holds k times 12 values, `b` k times 32, `c` 12 x 32 that nobody else has.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn multiply_16(a: *const f32, b: *const f32, k: usize, c: *mut f32, fresh: bool) {
-    let mut sums = [[_mm512_setzero_ps(); 2]; 8];
+    let mut sums = [[_mm512_setzero_ps(); 2]; 12];
     // SAFETY: all places are within what the caller lends.
     unsafe {
         if !fresh {
@@ -147,7 +147,7 @@ unsafe fn multiply_16(a: *const f32, b: *const f32, k: usize, c: *mut f32, fresh
             }
         }
         for step in 0..k {
-            let (a, b) = (a.add(8 * step), b.add(32 * step));
+            let (a, b) = (a.add(12 * step), b.add(32 * step));
             let b = [_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16))];
             for (i, line) in sums.iter_mut().enumerate() {
                 let a = _mm512_set1_ps(*a.add(i));

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::buffer::Buffer;
 use super::scratch::Kept;
-use super::tile::{LANES, Panel, Shared, Tile, Work, with_lanes};
+use super::tile::{Beside, LANES, PARTS, Panel, Shared, Tile, Work, with_lanes};
 use crate::parallel::ParallelFor;
 
 /// Rows that are multiplied with a group of panels before the next one is read.
@@ -110,54 +110,111 @@ struct Share<'a, T: Tile, S> {
 impl<T: Tile, S: Sink> Work for Share<'_, T, S> {
     #[inline(always)]
     fn run(self) {
+        if self.weights.k_len <= T::K_BLOCK {
+            return self.at_once();
+        }
         let k_len = self.weights.k_len;
         // Sums that one block of k does not end wait for the next.
-        let n_waiting = if k_len > T::K_BLOCK { self.rows.len() * GROUP } else { 1 };
-        let mut kept = Kept::take(n_waiting * T::MR * T::NR);
-        for first in self.panels.clone().step_by(GROUP) {
-            let group = first..(first + GROUP).min(self.panels.end);
+        let mut kept = Kept::take(self.rows.len() * GROUP * T::MR * T::NR);
+        for group in self.groups() {
             for from in (0..k_len).step_by(T::K_BLOCK) {
-                let k = from..k_len.min(from.saturating_add(T::K_BLOCK));
-                self.block(group.clone(), k, n_waiting > 1, kept.values());
+                self.block(group.clone(), from..k_len.min(from + T::K_BLOCK), kept.values());
             }
         }
     }
 }
 
 impl<T: Tile, S: Sink> Share<'_, T, S> {
+    fn groups(&self) -> impl Iterator<Item = Range<usize>> + use<T, S> {
+        let panels = self.panels.clone();
+        panels.clone().step_by(GROUP).map(move |first| first..(first + GROUP).min(panels.end))
+    }
+
+    /// All of k at a time; the sums of a panel go to the sink while the next is multiplied.
+    #[inline(always)]
+    fn at_once(&self) {
+        let (size, k_len) = (T::MR * T::NR, self.weights.k_len);
+        let mut kept = Kept::take(2 * size);
+        let (now, before) = kept.values().split_at_mut(size);
+        let (mut now, mut before, mut at) = (now, before, None);
+        for group in self.groups() {
+            for row in self.rows.clone() {
+                for panel in group.clone() {
+                    self.expect(row, panel);
+                    let [a, b] = self.operands(row, panel, 0);
+                    let mut put = PutParts { share: self, at, sums: before };
+                    // SAFETY: `product`'s caller vouches for instructions and whole panels; `now` is ours.
+                    unsafe { T::multiply_beside(a, b, k_len, now.as_mut_ptr(), &mut put) };
+                    (now, before, at) = (put.sums, now, Some((row, panel)));
+                }
+            }
+        }
+        let mut put = PutParts { share: self, at, sums: before };
+        (0..PARTS).for_each(|part| put.part(part));
+    }
+
     /// A group of panels with these rows and a block of k, added to their sums.
     #[inline(always)]
-    fn block(&self, group: Range<usize>, k: Range<usize>, waits: bool, sums: &mut [f32]) {
-        let (panels, k_len) = (&self.weights.panels, self.weights.k_len);
+    fn block(&self, group: Range<usize>, k: Range<usize>, sums: &mut [f32]) {
+        let is_last = k.end == self.weights.k_len;
         for (i, row) in self.rows.clone().enumerate() {
-            let a = self.a[T::a_at(row * T::MR, k.start, k_len)..].as_ptr();
             for (j, panel) in group.clone().enumerate() {
-                let b = panels[T::b_at(panel * T::NR, k.start, k_len)..].as_ptr();
-                let sums = &mut sums[if waits { (i * GROUP + j) * T::MR * T::NR } else { 0 }..];
-                if k.end == k_len {
-                    let columns = panel * T::NR..(panel + 1) * T::NR;
-                    self.sink.expect(row * T::MR..self.m.min((row + 1) * T::MR), columns);
+                let sums = &mut sums[(i * GROUP + j) * T::MR * T::NR..];
+                let [a, b] = self.operands(row, panel, k.start);
+                if is_last {
+                    self.expect(row, panel);
                 }
-                let [a, b] = [a, b].map(|at| Panel { at, k_len });
                 // SAFETY: `product`'s caller vouches for instructions and whole panels; `sums` is ours.
                 unsafe { T::multiply(a, b, k.len(), sums.as_mut_ptr(), k.start == 0) };
-                if k.end == k_len {
-                    self.put(row, panel, &mut sums[..T::MR * T::NR]);
+                if is_last {
+                    self.put(row, panel, 0..T::MR, &mut sums[..T::MR * T::NR]);
                 }
             }
         }
     }
 
-    /// The sums of a panel of rows and one of weights.
     #[inline(always)]
-    fn put(&self, row: usize, panel: usize, sums: &mut [f32]) {
+    fn operands(&self, row: usize, panel: usize, k: usize) -> [Panel<T::Elem>; 2] {
+        let (panels, k_len) = (&self.weights.panels, self.weights.k_len);
+        let a = self.a[T::a_at(row * T::MR, k, k_len)..].as_ptr();
+        let b = panels[T::b_at(panel * T::NR, k, k_len)..].as_ptr();
+        [a, b].map(|at| Panel { at, k_len })
+    }
+
+    #[inline(always)]
+    fn expect(&self, row: usize, panel: usize) {
+        let rows = row * T::MR..self.m.min((row + 1) * T::MR);
+        self.sink.expect(rows, panel * T::NR..(panel + 1) * T::NR);
+    }
+
+    /// The sums of some rows of a panel and a panel of weights.
+    #[inline(always)]
+    fn put(&self, row: usize, panel: usize, rows: Range<usize>, sums: &mut [f32]) {
         let column = panel * T::NR;
         let bias = self.weights.bias[column..column + T::NR].as_chunks::<LANES>().0;
-        for (row, line) in (row * T::MR..self.m).zip(sums.chunks_exact_mut(T::NR)) {
+        let lines = sums[rows.start * T::NR..rows.end * T::NR].chunks_exact_mut(T::NR);
+        for (row, line) in (row * T::MR + rows.start..self.m).zip(lines) {
             for (lanes, bias) in line.as_chunks_mut::<LANES>().0.iter_mut().zip(bias) {
                 with_lanes(lanes, bias, |value, bias| value + bias);
             }
             self.sink.put(row, column, line);
+        }
+    }
+}
+
+/// The sums of the panel that was multiplied last; before the first there is none.
+struct PutParts<'s, 'k, 'a, T: Tile, S> {
+    share: &'s Share<'a, T, S>,
+    at: Option<(usize, usize)>,
+    sums: &'k mut [f32],
+}
+
+impl<T: Tile, S: Sink> Beside for PutParts<'_, '_, '_, T, S> {
+    #[inline(always)]
+    fn part(&mut self, part: usize) {
+        if let Some((row, panel)) = self.at {
+            let rows = T::MR * part / PARTS..T::MR * (part + 1) / PARTS;
+            self.share.put(row, panel, rows, self.sums);
         }
     }
 }

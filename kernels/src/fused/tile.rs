@@ -109,6 +109,24 @@ pub(super) trait Tile: Copy + Send + Sync + 'static {
         fresh: bool,
     );
 
+    /// As `multiply`, with the parts of `other` in between: where products have a unit of their own, it
+    /// works on while others compute.
+    ///
+    /// # Safety
+    /// As `multiply`.
+    #[inline(always)]
+    unsafe fn multiply_beside(
+        a: Panel<Self::Elem>,
+        b: Panel<Self::Elem>,
+        k: usize,
+        c: *mut f32,
+        other: &mut impl Beside,
+    ) {
+        // SAFETY: the caller's.
+        unsafe { Self::multiply(a, b, k, c, true) };
+        (0..PARTS).for_each(|part| other.part(part));
+    }
+
     /// Runs `work` with the instructions of this set.
     ///
     /// # Safety
@@ -118,6 +136,15 @@ pub(super) trait Tile: Copy + Send + Sync + 'static {
 
 /// Words of 32 bits, `LANES` rows of `LANES`.
 pub(super) type Block = [[u32; LANES]; LANES];
+
+/// Parts of what is done beside a product.
+pub(super) const PARTS: usize = 8;
+
+/// Work that does not wait for the product it is done beside.
+pub(super) trait Beside {
+    /// One of the `PARTS`, in order. To be `#[inline(always)]`.
+    fn part(&mut self, part: usize);
+}
 
 /// What `Tile::with` runs. A closure would do, but for that nobody can ask that it be inlined: it would
 /// be compiled for every CPU, and call where an instruction does.

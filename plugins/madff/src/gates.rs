@@ -2,7 +2,7 @@
 //! `forward` gives what it multiplies with beside what comes out, which is what `pull_back` needs.
 //! `reference` has the form for several images, which these are held against.
 
-use loupe_kernels::sigmoid;
+use loupe_kernels::{sigmoid, sigmoids};
 
 use crate::error::MadffError;
 use crate::gradient::{Parameter, Share};
@@ -58,7 +58,7 @@ impl Squeeze {
         let mut hidden = self.inner.forward(read)?;
         relu(&mut hidden);
         let mut gate = self.outer.forward(&hidden)?;
-        gate.iter_mut().for_each(|x| *x = sigmoid(gain * *x));
+        sigmoids(&mut gate, gain);
         let rows = gate.iter().zip(rows).map(|(gate, x)| gate * x).collect();
         Ok(Gated { gate, rows, hidden })
     }
