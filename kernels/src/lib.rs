@@ -46,3 +46,4 @@ pub use resize_u8::{Filter, resize_u8, resize_u8_reference};
 pub use smooth::gaussian_blur;
 pub use text_model::{TextModel, TextRule};
 pub use unit_rows::unit_rows;
+pub use vectorised::run_vectorised;

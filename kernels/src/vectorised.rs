@@ -4,7 +4,7 @@
 /// base set has vectors of half the length, and no 32-bit multiplication of them. Each lane computes
 /// what it would alone, and no product and sum become one, so the bytes are the same.
 #[inline(always)]
-pub(crate) fn run_vectorised<T>(kernel: impl FnOnce() -> T) -> T {
+pub fn run_vectorised<T>(kernel: impl FnOnce() -> T) -> T {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2")]

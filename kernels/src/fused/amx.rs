@@ -225,7 +225,11 @@ macro_rules! ahead {
 unsafe fn multiply(a: [*const u16; 2], b: [*const u16; 2], n: usize, c: *mut f32, fresh: bool) {
     // SAFETY: the caller's.
     unsafe {
-        if fresh { zero() } else { load(c) }
+        if fresh {
+            zero()
+        } else {
+            load(c)
+        }
         steps(a, b, n);
         store(c);
     }

@@ -7,7 +7,7 @@ use loupe_kernels::{Isa, Precision, Team};
 
 use crate::error::MadffError;
 use crate::gradient::{Parameter, Share};
-use crate::layers::{Linear, add_to};
+use crate::layers::{Linear, add_to, add_weighed};
 use crate::spectrum::Spectrum;
 use crate::weights::{Drawn, Weights};
 
@@ -245,7 +245,7 @@ impl<A: Adapter> Bank<A> {
             };
             let adapted = adapter.forward(tile, share != 0.0)?;
             if let (Some(stream), Some(back)) = (&mut stream, &adapted.stream) {
-                stream.iter_mut().zip(back).for_each(|(x, back)| *x += share * back);
+                add_weighed(stream, share, back);
             }
             all.push(Some(adapted));
         }

@@ -2,7 +2,7 @@
 //! `forward` gives what it multiplies with beside what comes out, which is what `pull_back` needs.
 //! `reference` has the form for several images, which these are held against.
 
-use loupe_kernels::{sigmoid, sigmoids};
+use loupe_kernels::{run_vectorised, sigmoid, sigmoids};
 
 use crate::error::MadffError;
 use crate::gradient::{Parameter, Share};
@@ -155,7 +155,7 @@ impl SpatialGate {
         let [of_mean, of_max] = self.weights();
         let bias = self.bias.first().copied().unwrap_or_default();
         let gate = |row: &[f32]| {
-            let (mean, max) = pooled(row);
+            let (mean, max) = run_vectorised(|| pooled(row));
             sigmoid(of_mean * mean + of_max * max + bias)
         };
         rows.chunks_exact(width.max(1)).map(gate).collect()
@@ -250,16 +250,20 @@ impl FrequencyGate {
 }
 
 /// Mean and maximum. Sums of every eighth number run side by side.
+#[inline(always)]
 fn pooled(row: &[f32]) -> (f32, f32) {
     const LANES: usize = 8;
     let (mut sums, mut highest) = ([0.0_f64; LANES], [f32::NEG_INFINITY; LANES]);
     let (chunks, rest) = row.as_chunks::<LANES>();
-    let rest = std::iter::once(rest);
-    for chunk in chunks.iter().map(<[f32; LANES]>::as_slice).chain(rest) {
-        for ((sum, high), x) in sums.iter_mut().zip(&mut highest).zip(chunk) {
-            *sum += f64::from(*x);
-            *high = if *x > *high { *x } else { *high };
+    for chunk in chunks {
+        for lane in 0..LANES {
+            sums[lane] += f64::from(chunk[lane]);
+            highest[lane] = if chunk[lane] > highest[lane] { chunk[lane] } else { highest[lane] };
         }
+    }
+    for (lane, x) in rest.iter().enumerate() {
+        sums[lane] += f64::from(*x);
+        highest[lane] = if *x > highest[lane] { *x } else { highest[lane] };
     }
     let mean = sums.iter().sum::<f64>() / row.len() as f64;
     (mean as f32, highest.into_iter().fold(f32::NEG_INFINITY, f32::max))

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use loupe_kernels::{Isa, Layer, Matrix, Precision, Team, layer, matmul, serial};
+use loupe_kernels::{Isa, Layer, Matrix, Precision, Team, layer, matmul, run_vectorised, serial};
 
 use crate::error::MadffError;
 use crate::gradient::{Parameter, Share};
@@ -162,12 +162,18 @@ pub fn sum_of_products(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
+/// `sums += weight * values`.
+pub fn add_weighed(sums: &mut [f32], weight: f32, values: &[f32]) {
+    run_vectorised(|| sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += weight * x));
+}
+
 pub fn add_to(sums: &mut [f32], values: &[f32]) {
-    sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += x);
+    run_vectorised(|| sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += x));
 }
 
 pub fn leaky_relu(values: &mut [f32]) {
-    values.iter_mut().for_each(|x| *x = if *x > 0.0 { *x } else { LEAK * *x });
+    let leak = |x: f32| if x > 0.0 { x } else { LEAK * x };
+    run_vectorised(|| values.iter_mut().for_each(|x| *x = leak(*x)));
 }
 
 /// LeakyReLU's slope, from what it made, which has the sign of what it took.
@@ -176,5 +182,5 @@ pub fn leaky_slope(made: f32) -> f32 {
 }
 
 pub fn relu(values: &mut [f32]) {
-    values.iter_mut().for_each(|x| *x = x.max(0.0));
+    run_vectorised(|| values.iter_mut().for_each(|x| *x = x.max(0.0)));
 }

@@ -5,7 +5,7 @@ use crate::bank::{Adapted, Adapter, Cotangents, Kept, PulledBack, Tile};
 use crate::error::MadffError;
 use crate::gates::{ChannelGate, FrequencyGate, Gated, SpatialGate};
 use crate::gradient::{Parameter, Share};
-use crate::layers::{Linear, add_to, leaky_relu, leaky_slope, sum_of_products};
+use crate::layers::{Linear, add_to, add_weighed, leaky_relu, leaky_slope, sum_of_products};
 use crate::weights::{Drawn, Weights};
 
 /// What of MADFF is switched on, and how its branches are weighed.
@@ -315,7 +315,7 @@ fn add_rows(sums: &mut [f32], rows: &[f32], weights: &[f32], width: usize) {
         sums.chunks_exact_mut(width).zip(rows.chunks_exact(width)).zip(weights)
     {
         if *weight != 0.0 {
-            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += weight * x);
+            add_weighed(sums, *weight, row);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Magnitudes of the discrete Fourier transform of real rows: exact, for any length, by a mixed-radix
 //! Stockham transform that walks 16 rows at once, so that each butterfly is plain vector arithmetic.
 
+use loupe_kernels::run_vectorised;
+
 /// Rows that are transformed together.
 const LANES: usize = 16;
 
@@ -66,9 +68,11 @@ impl Spectrum {
         let mut spare = points.clone();
         let group = (LANES * self.width).max(1);
         for (rows, out) in rows.chunks(group).zip(out.chunks_mut(group)) {
-            self.gather(rows, &mut points);
-            self.transform(&mut points, &mut spare);
-            self.scatter(&points, out);
+            run_vectorised(|| {
+                self.gather(rows, &mut points);
+                self.transform(&mut points, &mut spare);
+                self.scatter(&points, out);
+            });
         }
         out
     }
@@ -105,6 +109,7 @@ impl Spectrum {
         out
     }
 
+    #[inline(always)]
     fn transform(&self, points: &mut Vec<Complex>, spare: &mut Vec<Complex>) {
         let mut stride = 1;
         for step in &self.steps {
@@ -144,6 +149,7 @@ impl Spectrum {
         }
     }
 
+    #[inline(always)]
     fn gather(&self, rows: &[f32], points: &mut [Complex]) {
         points.fill(ZERO);
         for (lane, row) in rows.chunks_exact(self.width).enumerate() {
@@ -158,6 +164,7 @@ impl Spectrum {
         }
     }
 
+    #[inline(always)]
     fn scatter(&self, points: &[Complex], out: &mut [f32]) {
         let n_bins = self.width / 2 + 1;
         for bin in 0..n_bins.min(self.width) {
@@ -176,6 +183,7 @@ impl Spectrum {
     }
 
     /// The bin of the real transform: even and odd halves, taken apart by symmetry and joined.
+    #[inline(always)]
     fn bin(&self, points: &[Complex], bin: usize) -> Complex {
         let Some([cos, sin]) = self.unpack.get(bin) else { return points[bin] };
         let one = &points[bin % self.n_points];
@@ -194,6 +202,7 @@ impl Spectrum {
 impl Step {
     /// One Stockham step, in order and out of place: entry `k + j rest` of each of `stride`
     /// interleaved blocks is turned into entry `k` of sub-block `r`.
+    #[inline(always)]
     fn run(&self, stride: usize, from: &[Complex], to: &mut [Complex]) {
         let Step { radix, rest, .. } = *self;
         let mut parts = vec![ZERO; radix];
@@ -228,6 +237,7 @@ impl Step {
     }
 
     /// Entry `r` of the transform of a few points, by definition.
+    #[inline(always)]
     fn sum(&self, parts: &[Complex], r: usize) -> Complex {
         let mut sum = ZERO;
         for (j, part) in parts.iter().enumerate() {
@@ -254,18 +264,23 @@ fn root(k: usize, n: usize) -> [f32; 2] {
 
 #[inline(always)]
 fn add(a: &Complex, b: &Complex) -> Complex {
-    Complex {
-        re: std::array::from_fn(|lane| a.re[lane] + b.re[lane]),
-        im: std::array::from_fn(|lane| a.im[lane] + b.im[lane]),
-    }
+    with_lanes(|lane| [a.re[lane] + b.re[lane], a.im[lane] + b.im[lane]])
 }
 
 #[inline(always)]
 fn subtract(a: &Complex, b: &Complex) -> Complex {
-    Complex {
-        re: std::array::from_fn(|lane| a.re[lane] - b.re[lane]),
-        im: std::array::from_fn(|lane| a.im[lane] - b.im[lane]),
+    with_lanes(|lane| [a.re[lane] - b.re[lane], a.im[lane] - b.im[lane]])
+}
+
+/// The number that `f` gives for each lane. `array::from_fn` would be a function of its own, compiled for
+/// every CPU.
+#[inline(always)]
+fn with_lanes(f: impl Fn(usize) -> [f32; 2]) -> Complex {
+    let mut made = ZERO;
+    for lane in 0..LANES {
+        [made.re[lane], made.im[lane]] = f(lane);
     }
+    made
 }
 
 fn conjugate(a: &Complex) -> Complex {
@@ -286,13 +301,10 @@ fn turned_back(a: &Complex, factors: &Lanes) -> Complex {
 /// Times `-i`.
 #[inline(always)]
 fn turn(a: &Complex) -> Complex {
-    Complex { re: a.im, im: a.re.map(|x| -x) }
+    with_lanes(|lane| [a.im[lane], -a.re[lane]])
 }
 
 #[inline(always)]
 fn times(a: &Complex, [cos, sin]: [f32; 2]) -> Complex {
-    Complex {
-        re: std::array::from_fn(|lane| a.re[lane] * cos - a.im[lane] * sin),
-        im: std::array::from_fn(|lane| a.re[lane] * sin + a.im[lane] * cos),
-    }
+    with_lanes(|lane| [a.re[lane] * cos - a.im[lane] * sin, a.re[lane] * sin + a.im[lane] * cos])
 }

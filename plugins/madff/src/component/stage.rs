@@ -158,11 +158,12 @@ impl Step<'_> {
         let ([batch, n_tokens, _], [rows, cols]) = (self.sizes, self.grid);
         let mut outputs = Outputs::new();
         for (head_idx, head) in heads.iter().enumerate() {
-            let of_head = |tile: &Made| tile.tokens.get(head_idx).cloned().flatten();
-            let all: Vec<f32> = made.iter().filter_map(of_head).flatten().collect();
-            if made.iter().all(|tile| of_head(tile).is_none()) {
+            let of_head = |tile: &Made| tile.tokens.get(head_idx).and_then(Option::as_deref);
+            let tiles: Vec<&[f32]> = made.iter().filter_map(of_head).collect();
+            if tiles.is_empty() {
                 continue;
             }
+            let all = tiles.concat();
             let n_prefix = n_tokens - rows * cols;
             let (mut before, mut patches) = (Vec::new(), Vec::new());
             for image in all.chunks_exact((n_tokens * bottleneck).max(1)) {
@@ -178,11 +179,10 @@ impl Step<'_> {
         if !self.flows {
             return Ok(outputs);
         }
-        let streams: Vec<f32> =
-            made.iter().filter_map(|m| m.stream.as_ref()).flatten().copied().collect();
-        let next = match made.iter().any(|tile| tile.stream.is_some()) {
-            true => Tensor::new(self.stream.shape(), streams)?,
-            false => self.stream.clone(),
+        let streams: Vec<&[f32]> = made.iter().filter_map(|m| m.stream.as_deref()).collect();
+        let next = match streams.is_empty() {
+            false => Tensor::new(self.stream.shape(), streams.concat())?,
+            true => self.stream.clone(),
         };
         Ok(outputs.put("stream", next))
     }
