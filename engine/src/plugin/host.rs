@@ -101,7 +101,8 @@ impl HostServices for StageHost {
 
     fn parallel_for(&self, n: usize, body: &(dyn Fn(usize) + Sync)) {
         use rayon::prelude::*;
-        self.pool.install(|| (0..n).into_par_iter().for_each(body));
+        // One index at a time: a component's tasks are few and large.
+        self.pool.install(|| (0..n).into_par_iter().with_max_len(1).for_each(body));
     }
 
     fn random(&self, out: &mut [u64]) {

@@ -13,7 +13,7 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use loupe_clip::model::Request;
 use loupe_clip::weights::{Random, Weights};
-use loupe_clip::{Clip, Gem, ModelConfig, Wanted};
+use loupe_clip::{Clip, Gem, ModelConfig, Packing, Threads, Wanted};
 use loupe_kernels::{Isa, Precision};
 
 type Outcome<T> = std::result::Result<T, Box<dyn Error>>;
@@ -53,7 +53,8 @@ fn make(name: &str, form: &str) -> Outcome<Clip> {
         _ => return Err(format!("no form is called `{form}`").into()),
     };
     let weights: Arc<dyn Weights + Send + Sync> = Arc::new(random);
-    Ok(Clip::packed(config, &weights, Isa::best()?, precision)?)
+    let packing = Packing { isa: Isa::best()?, precision, threads: Threads::Library };
+    Ok(Clip::packed(config, &weights, packing)?)
 }
 
 fn encode(clip: &Clip, size: usize, with_gem: bool) -> Outcome<f64> {

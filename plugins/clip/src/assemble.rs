@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use loupe_kernels::{BlockShape, Isa, Precision, layer};
+use loupe_kernels::{BlockShape, layer};
 
 use crate::config::ModelConfig;
 use crate::error::Result;
@@ -10,7 +10,8 @@ use crate::matrix::Matrix;
 use crate::ops::{self, LayerNorm, Linear};
 use crate::position::Positions;
 use crate::text::TextTower;
-use crate::trunk::{Layout, Trunk, with_team};
+use crate::threads::Threads;
+use crate::trunk::{Layout, Packing, Trunk};
 use crate::vision::{Block, VisionTower};
 use crate::weights::Weights;
 
@@ -19,7 +20,7 @@ pub enum Source<'a> {
     /// candle's blocks.
     Plain(&'a dyn Weights),
     /// Packed ones.
-    Packed(&'a Arc<dyn Weights + Send + Sync>, Isa, Precision),
+    Packed(&'a Arc<dyn Weights + Send + Sync>, Packing),
 }
 
 impl Source<'_> {
@@ -30,24 +31,37 @@ impl Source<'_> {
         }
     }
 
+    fn threads(&self) -> Threads {
+        match self {
+            Source::Plain(_) => Threads::Library,
+            Source::Packed(_, packing) => packing.threads,
+        }
+    }
+
     fn trunk(&self, layout: Layout) -> Result<Trunk> {
         match self {
             Source::Plain(weights) => Trunk::plain(layout, *weights),
-            Source::Packed(weights, isa, precision) => {
-                Trunk::packed(layout, Arc::clone(weights), *isa, *precision)
+            Source::Packed(weights, packing) => {
+                Trunk::packed(layout, Arc::clone(weights), *packing)
             }
         }
     }
 
     /// `weight [n_out, n_in]`, as files have it.
     fn matrix(&self, weight: &[f32], n_out: usize, n_in: usize) -> Result<Matrix> {
-        let Source::Packed(_, isa, precision) = self else {
-            let weight = ops::transposed(weight, n_out, n_in);
+        let Source::Packed(_, Packing { isa, precision, threads }) = self else {
+            let weight = ops::transposed(weight, n_out, n_in, Threads::Library)?;
             return Ok(Matrix::Plain(ops::from_vec(weight, &[n_in, n_out])?));
         };
         let bias = vec![0.0; n_out];
-        let packed = with_team(|team| layer([weight, &bias], n_in, *isa, *precision, team));
-        Ok(Matrix::Packed(packed?))
+        let packed =
+            threads.lend(|team| layer([weight, &bias], n_in, *isa, *precision, team))??;
+        Ok(Matrix::Packed(packed, *threads))
+    }
+
+    fn layer_norm(&self, name: &str, width: usize) -> Result<LayerNorm> {
+        let part = |part| self.weights().take(&format!("{name}.{part}"), &[width]);
+        Ok(LayerNorm { weight: part("weight")?, bias: part("bias")?, threads: self.threads() })
     }
 
     /// A projection, which stands as `[n_in, n_out]` in files.
@@ -55,7 +69,10 @@ impl Source<'_> {
         let weight = self.weights().take(name, &[n_in, n_out])?;
         match self {
             Source::Plain(_) => Ok(Matrix::Plain(ops::from_vec(weight, &[n_in, n_out])?)),
-            Source::Packed(..) => self.matrix(&ops::transposed(&weight, n_in, n_out), n_out, n_in),
+            Source::Packed(..) => {
+                let weight = ops::transposed(&weight, n_in, n_out, self.threads())?;
+                self.matrix(&weight, n_out, n_in)
+            }
         }
     }
 }
@@ -77,9 +94,9 @@ pub fn vision_tower(config: &ModelConfig, source: &Source) -> Result<VisionTower
             c,
             g,
         ),
-        ln_pre: layer_norm(weights, "visual.ln_pre", c)?,
+        ln_pre: source.layer_norm("visual.ln_pre", c)?,
         trunk: source.trunk(Layout { prefix: "visual.", n_blocks: vision.n_blocks, shape })?,
-        ln_post: layer_norm(weights, "visual.ln_post", c)?,
+        ln_post: source.layer_norm("visual.ln_post", c)?,
         projection: source.projection("visual.proj", c, config.embed_dim)?,
     })
 }
@@ -96,7 +113,7 @@ pub fn text_tower(config: &ModelConfig, source: &Source) -> Result<TextTower> {
         token_embedding: weights.token_table(text.vocab_size, c)?,
         positions: weights.take("positional_embedding", &[text.context_length, c])?,
         trunk: source.trunk(Layout { prefix: "", n_blocks: text.n_blocks, shape })?,
-        ln_final: layer_norm(weights, "ln_final", c)?,
+        ln_final: source.layer_norm("ln_final", c)?,
         projection: source.projection("text_projection", c, config.embed_dim)?,
     })
 }
@@ -105,7 +122,8 @@ pub fn text_tower(config: &ModelConfig, source: &Source) -> Result<TextTower> {
 pub fn blocks(weights: &dyn Weights, layout: Layout) -> Result<Vec<Block>> {
     let block = |index: usize| {
         let [ln_1, qkv, out, ln_2, fc, proj] = block_parts(weights, layout, index)?;
-        let norm = |[weight, bias]: [Vec<f32>; 2]| LayerNorm { weight, bias };
+        let threads = Threads::Library;
+        let norm = |[weight, bias]: [Vec<f32>; 2]| LayerNorm { weight, bias, threads };
         Ok(Block {
             ln_1: norm(ln_1),
             qkv: linear(qkv)?,
@@ -143,13 +161,6 @@ pub fn block_parts(
 fn linear([weight, bias]: [Vec<f32>; 2]) -> Result<Linear> {
     let n_out = bias.len();
     let n_in = weight.len() / n_out.max(1);
-    let weight = ops::transposed(&weight, n_out, n_in);
+    let weight = ops::transposed(&weight, n_out, n_in, Threads::Library)?;
     Ok(Linear { weight: ops::from_vec(weight, &[n_in, n_out])?, bias })
-}
-
-fn layer_norm(weights: &dyn Weights, name: &str, width: usize) -> Result<LayerNorm> {
-    Ok(LayerNorm {
-        weight: weights.take(&format!("{name}.weight"), &[width])?,
-        bias: weights.take(&format!("{name}.bias"), &[width])?,
-    })
 }

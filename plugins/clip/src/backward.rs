@@ -11,6 +11,7 @@ use crate::attention::Heads;
 use crate::error::{ClipError, Result};
 use crate::model::{Clip, Session};
 use crate::ops;
+use crate::threads::Threads;
 use crate::vision::{Block, BlockRun};
 
 /// What a block's backward pass needs of its forward pass, of one image: 11 MB for 290 tokens of
@@ -94,7 +95,7 @@ impl Block {
     /// For n tokens of c channels: 24 n c^2 + 10 n^2 c FLOP.
     fn pull_back(&self, kept: &Kept, cotangent: &Tensor, run: BlockRun) -> Result<Tensor> {
         let inner = self.proj.pull_back(cotangent)?;
-        ops::rows_with(&inner, &kept.inner, |row, x| {
+        ops::rows_with(Threads::Library, &inner, &kept.inner, |row, x| {
             activation::pull_back(run.activation, row, x);
         })?;
         let normed = self.fc.pull_back(&inner)?;

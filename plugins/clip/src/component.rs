@@ -181,6 +181,7 @@ impl From<ClipError> for Error {
             | ClipError::Stepping { .. }
             | ClipError::NoText { .. }
             | ClipError::Token { .. } => Error::input(error),
+            ClipError::Host(error) => error,
             ClipError::Kernel(loupe_kernels::KernelError::Cpu { .. }) => Error::config(error),
             ClipError::Tensor { .. } | ClipError::Kernel(_) => Error::failed(error),
         }
@@ -255,7 +256,6 @@ fn load(
     form: Form,
     host: &Host,
 ) -> Result<Clip> {
-    crate::init_threads(host.n_threads());
     let mut config = describe(model, host)?;
     let explicit = match activation {
         ActivationKey::Auto => None,
@@ -266,7 +266,7 @@ fn load(
     config.activation = explicit.unwrap_or(config.activation);
     if weights == "random" {
         let source = Random::new(seed, &config);
-        return Ok(form.clip(config, source)?);
+        return Ok(form.clip(config, source, host)?);
     }
     let (file, n_further) = if weights == starter::NAME {
         starter::weights(&config)?
@@ -280,7 +280,7 @@ fn load(
     if explicit.is_none() && (weights == "openai" || file.is_openai()) {
         config.activation = Activation::QuickGelu;
     }
-    Ok(form.clip(config, file).map_err(|error| error.in_file(weights))?)
+    Ok(form.clip(config, file, host).map_err(|error| error.in_file(weights))?)
 }
 
 fn open_file<'a>(

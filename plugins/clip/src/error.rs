@@ -54,6 +54,8 @@ pub enum ClipError {
     #[error("tensor operation failed: {message}")]
     Tensor { message: String },
     #[error(transparent)]
+    Host(#[from] loupe_plugin::prelude::Error),
+    #[error(transparent)]
     Kernel(#[from] loupe_kernels::KernelError),
 }
 

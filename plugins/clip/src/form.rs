@@ -9,6 +9,8 @@ use crate::config::ModelConfig;
 use crate::error::ClipError;
 use crate::keys::{BackendKey, PrecisionKey};
 use crate::model::Clip;
+use crate::threads::Threads;
+use crate::trunk::Packing;
 use crate::weights::Weights;
 
 /// What the towers' blocks are computed with.
@@ -36,17 +38,22 @@ impl Form {
         }
     }
 
-    /// A model in this form.
+    /// A model in this form, on the host's threads.
     pub fn clip(
         self,
         config: ModelConfig,
         weights: impl Weights + Send + Sync + 'static,
+        host: &Host,
     ) -> crate::error::Result<Clip> {
+        let threads = Threads::Host(*host);
         match self {
-            Form::Candle => Clip::new(config, &weights),
+            Form::Candle => {
+                threads.ready_library();
+                Clip::new(config, &weights)
+            }
             Form::Packed(isa, precision) => {
                 let weights: Arc<dyn Weights + Send + Sync> = Arc::new(weights);
-                Clip::packed(config, &weights, isa, precision)
+                Clip::packed(config, &weights, Packing { isa, precision, threads })
             }
         }
     }

@@ -16,6 +16,7 @@ pub mod ops;
 pub mod position;
 pub mod starter;
 pub mod text;
+pub mod threads;
 pub mod tokenizer;
 pub mod trunk;
 pub mod vision;
@@ -27,10 +28,13 @@ pub use config::{Activation, ModelConfig};
 pub use error::{ClipError, Result};
 pub use keys::{ClipConfig, GemConfig};
 pub use model::{Clip, Encoded, Outputs, Request, Session, Wanted};
+pub use threads::Threads;
+pub use trunk::Packing;
 pub use vision::Gem;
 pub use vocabulary::TokenTable;
 
-/// Sets the size of this library's thread pool, once; later calls change nothing.
+/// Sets the size of this library's thread pool, once; later calls change nothing. candle computes on it, packed
+/// towers where there is no engine.
 ///
 /// Every plugin has its own statics and so its own pool: the caller divides the cores.
 pub fn init_threads(n_threads: usize) {

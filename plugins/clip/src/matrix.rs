@@ -6,12 +6,12 @@ use loupe_kernels::Layer;
 
 use crate::error::Result;
 use crate::ops;
-use crate::trunk::with_team;
+use crate::threads::Threads;
 
 /// Weights `[n_in, n_out]`.
 pub enum Matrix {
     Plain(Tensor),
-    Packed(Box<dyn Layer>),
+    Packed(Box<dyn Layer>, Threads),
 }
 
 impl Matrix {
@@ -19,10 +19,10 @@ impl Matrix {
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Matrix::Plain(weight) => Ok(x.matmul(weight)?),
-            Matrix::Packed(layer) => {
+            Matrix::Packed(layer, threads) => {
                 let shape = [x.dim(0)?, layer.n_out()];
                 let mut y = vec![0.0; shape[0] * shape[1]];
-                ops::with_values(x, |x| with_team(|team| layer.apply(x, &mut y, team)))??;
+                ops::with_values(x, |x| threads.lend(|team| layer.apply(x, &mut y, team)))???;
                 ops::from_vec(y, &shape)
             }
         }
@@ -37,14 +37,14 @@ impl Matrix {
                 let rows = (0..x.dim(0)?).map(row).collect::<Result<Vec<_>>>()?;
                 Ok(Tensor::cat(&rows, 0)?)
             }
-            Matrix::Packed(_) => self.apply(x),
+            Matrix::Packed(..) => self.apply(x),
         }
     }
 
     pub fn n_out(&self) -> Result<usize> {
         match self {
             Matrix::Plain(weight) => Ok(weight.dim(1)?),
-            Matrix::Packed(layer) => Ok(layer.n_out()),
+            Matrix::Packed(layer, _) => Ok(layer.n_out()),
         }
     }
 }

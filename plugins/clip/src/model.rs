@@ -3,7 +3,6 @@
 use std::sync::{Arc, OnceLock};
 
 use candle_core::Tensor;
-use loupe_kernels::{Isa, Precision};
 
 use crate::assemble::{Source, text_tower, vision_tower};
 use crate::backward::Tape;
@@ -12,6 +11,7 @@ use crate::error::{ClipError, Result};
 use crate::ops;
 use crate::text::TextTower;
 use crate::tokenizer::Tokenizer;
+use crate::trunk::Packing;
 use crate::vision::{Gem, N_PREFIX, Stream, VisionTower};
 use crate::weights::Weights;
 
@@ -108,10 +108,9 @@ impl Clip {
     pub fn packed(
         config: ModelConfig,
         weights: &Arc<dyn Weights + Send + Sync>,
-        isa: Isa,
-        precision: Precision,
+        packing: Packing,
     ) -> Result<Self> {
-        Self::from_source(config, &Source::Packed(weights, isa, precision))
+        Self::from_source(config, &Source::Packed(weights, packing))
     }
 
     fn from_source(config: ModelConfig, source: &Source) -> Result<Self> {

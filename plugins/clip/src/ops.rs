@@ -1,11 +1,12 @@
 //! Row-wise operations that candle computes serially, or in one pass where two are more exact.
 
 use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Storage, Tensor};
-use rayon::prelude::*;
 
 use crate::config::Activation;
 use crate::error::{ClipError, Result};
+use crate::threads::Threads;
 use loupe_kernels::approx::{exp_of_negative, max_of, sum_of};
+use loupe_kernels::for_each_chunk;
 
 /// Added to the variance; every published CLIP uses this value.
 pub const LAYER_NORM_EPS: f32 = 1e-5;
@@ -57,6 +58,7 @@ impl Linear {
 pub struct LayerNorm {
     pub weight: Vec<f32>,
     pub bias: Vec<f32>,
+    pub threads: Threads,
 }
 
 impl LayerNorm {
@@ -64,7 +66,7 @@ impl LayerNorm {
     /// the one-walk form loses digits where a channel is far larger than the others.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let y = x.copy()?;
-        rows_in_place(&y, |_, row| {
+        rows_on(self.threads, &y, |_, row| {
             let (mean, scale) = mean_and_scale(row);
             for ((value, weight), bias) in row.iter_mut().zip(&self.weight).zip(&self.bias) {
                 *value = (*value - mean) * scale * weight + bias;
@@ -76,7 +78,7 @@ impl LayerNorm {
     /// The cotangent of `x`, in the memory of `fresh`, which holds that of the output and nobody else
     /// may hold. Shapes: `x`, `fresh [n,c]` -> `[n,c]`; f32.
     pub fn pull_back(&self, x: &Tensor, fresh: Tensor) -> Result<Tensor> {
-        rows_with(&fresh, x, |row, x| {
+        rows_with(self.threads, &fresh, x, |row, x| {
             let n = row.len() as f32;
             let (mean, scale) = mean_and_scale(x);
             row.iter_mut().zip(&self.weight).for_each(|(value, weight)| *value *= weight);
@@ -131,7 +133,12 @@ pub fn unit_rows(x: &Tensor) -> Result<Tensor> {
 ///
 /// candle's own sums and products run on a thread pool of its own, whose size no caller can set.
 pub fn add(fresh: Tensor, other: &Tensor) -> Result<Tensor> {
-    rows_with(&fresh, other, |row, other| {
+    add_on(Threads::Library, fresh, other)
+}
+
+/// As `add`, on these threads.
+pub fn add_on(threads: Threads, fresh: Tensor, other: &Tensor) -> Result<Tensor> {
+    rows_with(threads, &fresh, other, |row, other| {
         row.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
     })?;
     Ok(fresh)
@@ -140,6 +147,7 @@ pub fn add(fresh: Tensor, other: &Tensor) -> Result<Tensor> {
 /// `f` on every row of a freshly made tensor and the same row of another of its shape.
 /// Errors: `Shape`.
 pub fn rows_with(
+    threads: Threads,
     fresh: &Tensor,
     other: &Tensor,
     f: impl Fn(&mut [f32], &[f32]) + Sync,
@@ -153,7 +161,7 @@ pub fn rows_with(
         });
     }
     with_values(other, |values| {
-        rows_in_place(fresh, |index, row| {
+        rows_on(threads, fresh, |index, row| {
             f(row, values.get(index * width..(index + 1) * width).unwrap_or_default());
         })
     })?
@@ -176,11 +184,16 @@ pub fn mean_row_length(x: &Tensor) -> Result<f32> {
     })
 }
 
-/// `f` on every row of the last dimension of a freshly made contiguous tensor, on rayon's pool.
+/// `f` on every row of the last dimension of a freshly made contiguous tensor, where candle's products run.
 pub fn rows_in_place(x: &Tensor, f: impl Fn(usize, &mut [f32]) + Sync) -> Result<()> {
+    rows_on(Threads::Library, x, f)
+}
+
+/// As `rows_in_place`, on these threads.
+pub fn rows_on(threads: Threads, x: &Tensor, f: impl Fn(usize, &mut [f32]) + Sync) -> Result<()> {
     let width = x.dim(candle_core::D::Minus1)?;
     if width > 0 {
-        x.inplace_op1(&Rows { width, f })?;
+        x.inplace_op1(&Rows { width, f, threads })?;
     }
     Ok(())
 }
@@ -196,14 +209,14 @@ pub fn from_vec(values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
 }
 
 /// Rows become columns. Shapes: `[rows, cols]` -> `[cols, rows]`.
-pub fn transposed(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+pub fn transposed(values: &[f32], rows: usize, cols: usize, threads: Threads) -> Result<Vec<f32>> {
     /// Columns that are gathered together, so that a cache line is read once.
     const STRIP: usize = 16;
     let mut out = vec![0.0_f32; values.len()];
     if rows == 0 || cols == 0 {
-        return out;
+        return Ok(out);
     }
-    out.par_chunks_mut(STRIP * rows).enumerate().for_each(|(strip, lines)| {
+    let gather = |strip: usize, lines: &mut [f32]| {
         for (row, source) in values.chunks_exact(cols).enumerate() {
             let source = source.get(strip * STRIP..).unwrap_or_default();
             for (line, value) in lines.chunks_exact_mut(rows).zip(source) {
@@ -212,8 +225,9 @@ pub fn transposed(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
                 }
             }
         }
-    });
-    out
+    };
+    threads.lend(|team| for_each_chunk(&mut out, STRIP * rows, team.par, gather))?;
+    Ok(out)
 }
 
 /// Runs `read` on the row-major values, copying only if `x` is strided.
@@ -231,9 +245,10 @@ pub fn with_values<T>(x: &Tensor, read: impl FnOnce(&[f32]) -> T) -> Result<T> {
 struct Rows<F> {
     width: usize,
     f: F,
+    threads: Threads,
 }
 
-/// Rows that one task takes at least: below this a task costs more than its rows.
+/// Values of a task's rows at least: below this a task costs more than its rows.
 const MIN_TASK_VALUES: usize = 1 << 13;
 
 impl<F: Fn(usize, &mut [f32]) + Sync> InplaceOp1 for Rows<F> {
@@ -249,20 +264,22 @@ impl<F: Fn(usize, &mut [f32]) + Sync> InplaceOp1 for Rows<F> {
         else {
             candle_core::bail!("rows wants a contiguous tensor");
         };
-        let min_rows = MIN_TASK_VALUES.div_ceil(self.width);
-        values
-            .par_chunks_mut(self.width)
-            .with_min_len(min_rows)
-            .enumerate()
-            .for_each(|(index, row)| (self.f)(index, row));
-        Ok(())
+        let n_rows = MIN_TASK_VALUES.div_ceil(self.width);
+        let each = |task: usize, rows: &mut [f32]| {
+            for (row, values) in rows.chunks_mut(self.width).enumerate() {
+                (self.f)(task * n_rows + row, values);
+            }
+        };
+        let lent =
+            self.threads.lend(|team| for_each_chunk(values, n_rows * self.width, team.par, each));
+        lent.map_err(candle_core::Error::wrap)
     }
 }
 
 /// The cotangent of softmax's inputs, in the memory of that of its outputs, `fresh`.
 /// Shapes: `fresh`, `probabilities [.., n]`.
 pub fn softmax_pull_back(fresh: &Tensor, probabilities: &Tensor) -> Result<()> {
-    rows_with(fresh, probabilities, |row, probabilities| {
+    rows_with(Threads::Library, fresh, probabilities, |row, probabilities| {
         let mean = dot(row, probabilities, 0.0);
         for (value, probability) in row.iter_mut().zip(probabilities) {
             *value = probability * (*value - mean);
@@ -309,7 +326,7 @@ mod tests {
     fn a_matrix_is_transposed_whatever_its_sides() {
         for (rows, cols) in [(1, 1), (3, 17), (40, 5), (16, 16), (0, 4)] {
             let values: Vec<f32> = (0..rows * cols).map(|i| i as f32).collect();
-            let got = transposed(&values, rows, cols);
+            let got = transposed(&values, rows, cols, Threads::Library).unwrap();
             for row in 0..rows {
                 for col in 0..cols {
                     assert_eq!(got[col * rows + row], values[row * cols + col]);

@@ -4,14 +4,12 @@
 use std::sync::{Arc, OnceLock};
 
 use candle_core::Tensor;
-use loupe_kernels::{
-    AlikePass, BlockShape, BlockWeights, Blocks, Isa, ParallelFor, Precision, Team, blocks,
-};
-use rayon::prelude::*;
+use loupe_kernels::{AlikePass, BlockShape, BlockWeights, Blocks, Isa, Precision, blocks};
 
 use crate::assemble;
 use crate::error::Result;
 use crate::ops;
+use crate::threads::Threads;
 use crate::vision::{Block, Gem};
 use crate::weights::Weights;
 
@@ -24,10 +22,19 @@ pub struct Layout {
     pub shape: BlockShape,
 }
 
+/// What weights are packed for.
+#[derive(Clone, Copy, Debug)]
+pub struct Packing {
+    pub isa: Isa,
+    pub precision: Precision,
+    pub threads: Threads,
+}
+
 /// The blocks of a tower.
 pub struct Trunk {
     layout: Layout,
     packed: Option<Box<dyn Blocks>>,
+    threads: Threads,
     plain: OnceLock<Vec<Block>>,
     /// What `plain` is made of when somebody asks for it.
     weights: Option<Arc<dyn Weights + Send + Sync>>,
@@ -37,15 +44,14 @@ impl Trunk {
     /// candle's blocks, in f32.
     pub fn plain(layout: Layout, weights: &dyn Weights) -> Result<Self> {
         let plain = OnceLock::from(assemble::blocks(weights, layout)?);
-        Ok(Trunk { layout, packed: None, plain, weights: None })
+        Ok(Trunk { layout, packed: None, threads: Threads::Library, plain, weights: None })
     }
 
     /// Packed blocks, and `weights` kept for the day that a pass is walked back.
     pub fn packed(
         layout: Layout,
         weights: Arc<dyn Weights + Send + Sync>,
-        isa: Isa,
-        precision: Precision,
+        Packing { isa, precision, threads }: Packing,
     ) -> Result<Self> {
         let mut packed = blocks(layout.shape, isa, precision);
         for index in 0..layout.n_blocks {
@@ -59,10 +65,10 @@ impl Trunk {
                 fc: lent(fc),
                 proj: lent(proj),
             };
-            with_team(|team| packed.push(&weights, team))?;
+            threads.lend(|team| packed.push(&weights, team))??;
         }
         let plain = OnceLock::new();
-        Ok(Trunk { layout, packed: Some(packed), plain, weights: Some(weights) })
+        Ok(Trunk { layout, packed: Some(packed), threads, plain, weights: Some(weights) })
     }
 
     pub fn len(&self) -> usize {
@@ -81,6 +87,7 @@ impl Trunk {
     /// candle's blocks; made now if the trunk was packed.
     pub fn blocks(&self) -> Result<&[Block]> {
         if let (None, Some(weights)) = (self.plain.get(), &self.weights) {
+            self.threads.ready_library();
             // Two threads may make them; one is kept.
             let _ = self.plain.set(assemble::blocks(&**weights, self.layout)?);
         }
@@ -100,7 +107,7 @@ impl Trunk {
         let dims = tokens.dims().to_vec();
         let mut values = ops::to_vec(tokens)?;
         let turn = gem.as_ref().map_or(to, |(_, first, _)| (*first).clamp(from, to));
-        with_team(|team| packed.run(from..turn, &mut values, batch, None, team))?;
+        self.threads.lend(|team| packed.run(from..turn, &mut values, batch, None, team))??;
         let stream = match gem {
             Some((gem, _, stream)) if turn < to => {
                 let mut stream = match stream {
@@ -109,7 +116,9 @@ impl Trunk {
                 };
                 let Gem { n_iterations, temperature, .. } = *gem;
                 let alike = AlikePass { stream: &mut stream, temperature, n_iterations };
-                with_team(|team| packed.run(turn..to, &mut values, batch, Some(alike), team))?;
+                let alike = Some(alike);
+                self.threads
+                    .lend(|team| packed.run(turn..to, &mut values, batch, alike, team))??;
                 Some(ops::from_vec(stream, &dims)?)
             }
             Some((.., stream)) => stream,
@@ -121,13 +130,4 @@ impl Trunk {
 
 fn lent([weight, bias]: &[Vec<f32>; 2]) -> [&[f32]; 2] {
     [weight, bias]
-}
-
-/// The threads of this library's pool.
-pub(crate) fn with_team<T>(f: impl FnOnce(Team) -> T) -> T {
-    let par = |n: usize, f: &(dyn Fn(usize) + Sync)| {
-        (0..n).into_par_iter().with_max_len(1).for_each(f);
-    };
-    let par: ParallelFor = &par;
-    f(Team { par, n_threads: rayon::current_num_threads() })
 }

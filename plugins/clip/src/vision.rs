@@ -156,7 +156,8 @@ impl VisionTower {
         let channels = self.config.width;
         let class = ops::from_vec(self.class_embedding.clone(), &[N_PREFIX, channels])?;
         let tokens = Tensor::cat(&[class, patches], 0)?;
-        self.ln_pre.apply(&ops::add(tokens, &self.positions.on(rows, cols)?)?)
+        let positions = self.positions.on(rows, cols)?;
+        self.ln_pre.apply(&ops::add_on(self.ln_pre.threads, tokens, &positions)?)
     }
 
     /// Blocks `from..to` (counted from 0), with GEM's stream beside where `gem` is given; what a

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use loupe_clip::weights::{Weights, WeightsFile};
-use loupe_clip::{Clip, ModelConfig, Result};
+use loupe_clip::{Clip, ModelConfig, Packing, Result, Threads};
 use loupe_kernels::{Isa, Precision};
 
 pub type Tensors = HashMap<String, Tensor>;
@@ -87,7 +87,8 @@ pub fn every(config: &ModelConfig, golden: &Tensors) -> Vec<Clip> {
 
 pub fn packed(config: &ModelConfig, golden: &Tensors, isa: Isa, precision: Precision) -> Clip {
     let weights: Arc<dyn Weights + Send + Sync> = Arc::new(Recorded(golden.clone()));
-    Clip::packed(config.clone(), &weights, isa, precision).unwrap()
+    let packing = Packing { isa, precision, threads: Threads::Library };
+    Clip::packed(config.clone(), &weights, packing).unwrap()
 }
 
 pub fn gelu() -> (Vec<Clip>, Tensors) {
