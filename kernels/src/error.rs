@@ -11,6 +11,8 @@ pub enum KernelError {
     NotFinite { op: &'static str, input: &'static str, index: usize, got: f64 },
     #[error("`{op}` would make `{input}` of {got} values, more than memory can address")]
     TooLarge { op: &'static str, input: &'static str, got: String },
+    #[error("packed weights cannot be read: {message}")]
+    Read { message: String },
     #[error("`LOUPE_CPU` wants `portable`, `avx2`, `avx512` or `amx`, got `{got}`")]
     Cpu { got: String },
 }

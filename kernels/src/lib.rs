@@ -31,7 +31,8 @@ pub use activation::{sigmoid, sigmoids, silu};
 pub use dense::{add_dense, add_dense_reference};
 pub use error::KernelError;
 pub use fused::{
-    AlikePass, BlockShape, BlockWeights, Blocks, CAP, Isa, Layer, Precision, Team, blocks, layer,
+    AlikePass, BlockShape, BlockWeights, Blocks, CAP, Isa, Layer, PACKED_LAYOUT, Precision, ReadAt,
+    Team, blocks, layer,
 };
 pub use gelu::Activation;
 pub use matmul::{Matrix, add_matmul, matmul, matmul_reference};

@@ -3,9 +3,16 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::tile::Shared;
+use crate::parallel::ParallelFor;
 
 const LINE: usize = 64;
 const HUGE_PAGE: usize = 2 << 20;
+/// Bytes that a task fills: they are still in the cache when they are written a second time.
+const FILL: usize = 1 << 20;
 
 /// Numbers that start as 0. A product reads megabytes of weights in order: with small pages the
 /// translation of addresses takes a good part of its time.
@@ -19,7 +26,7 @@ unsafe impl<T: Send> Send for Buffer<T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Buffer<T> {}
 
-/// Numbers that any bits are one of.
+/// Numbers that any bits are one of, without padding.
 pub(super) trait Plain: Copy + Send + Sync + 'static {}
 
 impl Plain for f32 {}
@@ -27,6 +34,48 @@ impl Plain for u16 {}
 
 impl<T: Plain> Buffer<T> {
     pub(super) fn zeroed(len: usize) -> Self {
+        Self::set(len, |bytes, n| {
+            // SAFETY: as many bytes were given.
+            unsafe { bytes.write_bytes(0, n) };
+        })
+    }
+
+    /// Bytes that `fill` writes, piece by piece on these threads; what it leaves is 0. Errors: of `fill`.
+    pub(super) fn filled(
+        len: usize,
+        par: ParallelFor,
+        fill: impl Fn(usize, &mut [u8]) -> Result<(), String> + Sync,
+    ) -> Result<Self, String> {
+        let n_left = AtomicUsize::new((len * size_of::<T>()).div_ceil(FILL));
+        let failed = Mutex::new(String::new());
+        let buffer = Self::set(len, |bytes, n| {
+            let to = Shared::of(bytes);
+            par(n.div_ceil(FILL), &|task| {
+                let at = task * FILL;
+                // SAFETY: this task's piece of what was given, which is written before it is read.
+                let piece = unsafe {
+                    to.at(at).write_bytes(0, FILL.min(n - at));
+                    std::slice::from_raw_parts_mut(to.at(at), FILL.min(n - at))
+                };
+                match fill(at, piece) {
+                    Ok(()) => {
+                        n_left.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    Err(error) => {
+                        *failed.lock().unwrap_or_else(PoisonError::into_inner) = error;
+                    }
+                }
+            });
+        });
+        // Threads that give up halfway leave pieces that nobody wrote: nobody may read them either.
+        match n_left.into_inner() {
+            0 => Ok(buffer),
+            _ => Err(failed.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    /// `write` is given the memory, and sets all of its bytes before somebody reads them.
+    fn set(len: usize, write: impl FnOnce(NonNull<u8>, usize)) -> Self {
         let Some(layout) = layout::<T>(len) else {
             return Buffer { values: NonNull::dangling(), len: 0 };
         };
@@ -35,10 +84,21 @@ impl<T: Plain> Buffer<T> {
             handle_alloc_error(layout);
         };
         advise(values, layout);
-        // SAFETY: as many bytes were given, and a `Plain` number may be all zero bits.
-        unsafe { values.write_bytes(0, layout.size()) };
+        write(values, layout.size());
         Buffer { values: values.cast(), len }
     }
+}
+
+/// The bytes of numbers, as they lie in memory.
+pub(super) fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
+    // SAFETY: a `Plain` number has no padding.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// As `bytes_of`; any bytes are numbers.
+pub(super) fn bytes_of_mut<T: Plain>(values: &mut [T]) -> &mut [u8] {
+    // SAFETY: a `Plain` number has no padding and may have any bits.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }
 }
 
 impl<T> Deref for Buffer<T> {

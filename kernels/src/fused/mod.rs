@@ -12,6 +12,7 @@ mod buffer;
 mod ceiling;
 mod choose;
 mod isa;
+mod kept;
 mod layer;
 mod mutual;
 mod nearest;
@@ -26,6 +27,7 @@ mod tower;
 
 pub use choose::Precision;
 pub use isa::{CAP, Isa};
+pub use kept::{PACKED_LAYOUT, ReadAt};
 pub use layer::{Layer, layer};
 pub(crate) use nearest::{Largest, Rows, packed};
 pub use product::Team;

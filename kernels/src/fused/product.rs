@@ -23,10 +23,10 @@ pub struct Team<'a> {
 
 /// A layer's weights as right operand, and its bias.
 pub(super) struct Packed<T: Tile> {
-    panels: Buffer<T::Elem>,
+    pub(super) panels: Buffer<T::Elem>,
     /// One value a column of the panels.
-    bias: Vec<f32>,
-    k_len: usize,
+    pub(super) bias: Vec<f32>,
+    pub(super) k_len: usize,
 }
 
 /// Weights as they stand in files, `[n_out, n_in]`, and `[n_out]`. Where a layer's outputs or inputs

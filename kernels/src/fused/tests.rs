@@ -1,6 +1,7 @@
 //! Every instruction set against the definition in f64.
 
 mod definition;
+mod kept;
 
 use definition::{block, dense};
 

@@ -1,5 +1,7 @@
 //! What differs between instruction sets: how operands lie in memory, and the product of two panels.
 
+use std::ptr::NonNull;
+
 use super::buffer::Plain;
 use crate::gelu::Activation;
 
@@ -172,6 +174,11 @@ unsafe impl<T: Send> Sync for Shared<T> {}
 impl<T> Shared<T> {
     pub(super) fn new(values: &mut [T]) -> Self {
         Shared(values.as_mut_ptr())
+    }
+
+    /// Values from here on.
+    pub(super) fn of(first: NonNull<T>) -> Self {
+        Shared(first.as_ptr())
     }
 
     /// # Safety

@@ -8,6 +8,7 @@ use super::block::{Block, Pass, Space};
 use super::buffer::Buffer;
 use super::choose::{ForTile, Precision, for_tile};
 use super::isa::Isa;
+use super::kept::{self, ReadAt};
 use super::product::{Layer, Packed, Team};
 use super::tile::Tile;
 use crate::error::KernelError;
@@ -56,6 +57,20 @@ pub struct AlikePass<'a> {
 pub trait Blocks: Send + Sync {
     /// Packs a block behind those there are. Errors: `Shape`.
     fn push(&mut self, weights: &BlockWeights, team: Team) -> Result<(), KernelError>;
+
+    /// What is packed, as bytes to be put one behind the other. They fit this shape, these instructions, this
+    /// precision and `PACKED_LAYOUT`, and nothing in them says so.
+    fn bytes(&self) -> Vec<&[u8]>;
+
+    /// Blocks in place of those there are, from `len` bytes that `bytes` gave for as many.
+    /// Errors: `Shape` for another length, `Read`.
+    fn take_up(
+        &mut self,
+        n_blocks: usize,
+        len: u64,
+        read: ReadAt,
+        team: Team,
+    ) -> Result<(), KernelError>;
 
     /// Runs `tokens [batch, n, c]` through these blocks, in place. Errors: `Shape`.
     fn run(
@@ -114,6 +129,15 @@ impl<T: Tile> Tower<T> {
         })
     }
 
+    fn check_heads(&self) -> Result<(), KernelError> {
+        let BlockShape { width, mlp_width, n_heads, .. } = self.shape;
+        if n_heads == 0 || !width.is_multiple_of(n_heads) || mlp_width == 0 {
+            let (want, got) = ("whole heads".to_string(), format!("{width} / {n_heads}"));
+            return Err(KernelError::Shape { op: "blocks", input: "width", want, got });
+        }
+        Ok(())
+    }
+
     /// Each head's outputs or inputs in whole panels.
     fn of_heads(&self, first: usize) -> impl Iterator<Item = Option<usize>> {
         let (narrow, wide) = (self.shape.width / self.shape.n_heads, self.shape.head_places::<T>());
@@ -124,11 +148,8 @@ impl<T: Tile> Tower<T> {
 
 impl<T: Tile> Blocks for Tower<T> {
     fn push(&mut self, weights: &BlockWeights, team: Team) -> Result<(), KernelError> {
-        let BlockShape { width, mlp_width, n_heads, .. } = self.shape;
-        if n_heads == 0 || !width.is_multiple_of(n_heads) || mlp_width == 0 {
-            let (want, got) = ("whole heads".to_string(), format!("{width} / {n_heads}"));
-            return Err(KernelError::Shape { op: "blocks", input: "width", want, got });
-        }
+        self.check_heads()?;
+        let BlockShape { width, mlp_width, .. } = self.shape;
         let plain = |n: usize| (0..n).map(Some).collect::<Vec<_>>();
         let pack = |name, [weight, bias]: [&[f32]; 2], n_in: usize, n_out, outputs, inputs| {
             sized(name, weight, n_in * n_out)?;
@@ -150,6 +171,22 @@ impl<T: Tile> Blocks for Tower<T> {
             proj: pack("proj", weights.proj, mlp_width, width, plain(width), plain(mlp_width))?,
         };
         self.blocks.push(block);
+        Ok(())
+    }
+
+    fn bytes(&self) -> Vec<&[u8]> {
+        self.blocks.iter().flat_map(Block::parts).collect()
+    }
+
+    fn take_up(
+        &mut self,
+        n_blocks: usize,
+        len: u64,
+        read: ReadAt,
+        team: Team,
+    ) -> Result<(), KernelError> {
+        self.check_heads()?;
+        self.blocks = kept::blocks(self.shape, n_blocks, len, read, team)?;
         Ok(())
     }
 
