@@ -89,6 +89,7 @@ fn towers(shape: BlockShape, n_blocks: usize, team: Team) -> Vec<Tower> {
     };
     let kinds = [
         (Isa::Amx, Precision::Bf16),
+        (Isa::Amx, Precision::Int8),
         (Isa::Avx512, Precision::F32),
         (Isa::Avx2, Precision::F32),
         (Isa::Portable, Precision::F32),

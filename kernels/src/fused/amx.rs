@@ -4,7 +4,9 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::avx::turn_16;
-use super::tile::{Beside, Block, LANES, PARTS, Panel, Tile, Work, bf16_bits, exp2_series};
+use super::tile::{
+    Beside, Block, LANES, Multiply, PARTS, Panel, Tile, Work, bf16_bits, exp2_series,
+};
 use crate::gelu::{Activation, gelu_for_bf16};
 
 /// Operands lie in tiles of 16 x 32 values, those of a panel's 16 rows or columns one after the other
@@ -15,27 +17,16 @@ pub(super) struct Amx;
 /// Values of a tile of bf16.
 const TILE: usize = 512;
 
-impl Tile for Amx {
+impl Multiply for Amx {
     type Elem = u16;
     const MR: usize = 32;
     const NR: usize = 32;
     const KU: usize = 32;
     const K_BLOCK: usize = usize::MAX;
-    const EXP_TERMS: usize = 4;
 
     #[inline(always)]
     fn elem(value: f32) -> u16 {
         (bf16_bits(value) >> 16) as u16
-    }
-
-    #[inline(always)]
-    fn value(elem: u16) -> f32 {
-        f32::from_bits(u32::from(elem) << 16)
-    }
-
-    #[inline(always)]
-    fn fma(a: f32, b: f32, c: f32) -> f32 {
-        a.mul_add(b, c)
     }
 
     #[inline(always)]
@@ -49,14 +40,64 @@ impl Tile for Amx {
     }
 
     #[inline(always)]
-    fn word([low, high]: [u16; 2]) -> u32 {
-        u32::from(low) | u32::from(high) << 16
-    }
-
-    #[inline(always)]
     unsafe fn put_lanes(to: *mut u16, values: &[f32; LANES]) {
         // SAFETY: the caller's, and within `with`.
         unsafe { put_lanes(to, values) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(a: Panel<u16>, b: Panel<u16>, k: usize, c: *mut f32, fresh: bool) {
+        // SAFETY: the caller's.
+        unsafe {
+            if fresh {
+                zero();
+            } else {
+                load(c);
+            }
+            steps::<false>(halves(a), halves(b), k / 32);
+            store(c);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_beside(
+        a: Panel<u16>,
+        b: Panel<u16>,
+        k: usize,
+        c: *mut f32,
+        other: &mut impl Beside,
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            steps_beside::<false>(halves(a), halves(b), k / 32, other);
+            store(c);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn with(work: impl Work) {
+        // SAFETY: the caller's.
+        unsafe { with_shapes(work) }
+    }
+}
+
+impl Tile for Amx {
+    type Bytes = AmxBytes;
+    const EXP_TERMS: usize = 4;
+
+    #[inline(always)]
+    fn value(elem: u16) -> f32 {
+        f32::from_bits(u32::from(elem) << 16)
+    }
+
+    #[inline(always)]
+    fn fma(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    fn word([low, high]: [u16; 2]) -> u32 {
+        u32::from(low) | u32::from(high) << 16
     }
 
     #[inline(always)]
@@ -89,60 +130,105 @@ impl Tile for Amx {
             other => other.apply_with(row, Self::fma),
         }
     }
+}
+
+/// Products of whole numbers up to 127 on the same tiles, 16 rows of 64 of them, with whole sums.
+#[derive(Clone, Copy)]
+pub(super) struct AmxBytes;
+
+impl Multiply for AmxBytes {
+    type Elem = i8;
+    const MR: usize = 32;
+    const NR: usize = 32;
+    const KU: usize = 64;
+    const K_BLOCK: usize = usize::MAX;
 
     #[inline(always)]
-    unsafe fn multiply(a: Panel<u16>, b: Panel<u16>, k: usize, c: *mut f32, fresh: bool) {
-        // SAFETY: the caller's; a panel's second 16 rows or columns stand behind all of its first.
+    fn elem(value: f32) -> i8 {
+        value.round_ties_even() as i8
+    }
+
+    #[inline(always)]
+    fn a_at(row: usize, k: usize, k_len: usize) -> usize {
+        (row / 16) * 16 * k_len + (k / 64) * 2 * TILE + (row % 16) * 64 + k % 64
+    }
+
+    #[inline(always)]
+    fn b_at(column: usize, k: usize, k_len: usize) -> usize {
+        let in_tile = (k % 64 / 4) * 64 + (column % 16) * 4 + k % 4;
+        (column / 16) * 16 * k_len + (k / 64) * 2 * TILE + in_tile
+    }
+
+    #[inline(always)]
+    unsafe fn put_lanes(to: *mut i8, values: &[f32; LANES]) {
+        // SAFETY: the caller's, and within `with`.
+        unsafe { put_byte_lanes(to, values) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(a: Panel<i8>, b: Panel<i8>, k: usize, c: *mut f32, fresh: bool) {
+        // SAFETY: the caller's; sums of an earlier call are whole numbers.
         unsafe {
-            let [a_1, b_1] = [a.at.add(16 * a.k_len), b.at.add(16 * b.k_len)];
-            multiply([a.at, a_1], [b.at, b_1], k / 32, c, fresh);
+            if fresh {
+                zero();
+            } else {
+                to_whole(c);
+                load(c);
+            }
+            steps::<true>(halves(a), halves(b), k / 64);
+            store(c);
+            from_whole(c);
         }
     }
 
     #[inline(always)]
     unsafe fn multiply_beside(
-        a: Panel<u16>,
-        b: Panel<u16>,
+        a: Panel<i8>,
+        b: Panel<i8>,
         k: usize,
         c: *mut f32,
         other: &mut impl Beside,
     ) {
-        // SAFETY: the caller's; a panel's second 16 rows or columns stand behind all of its first.
+        // SAFETY: the caller's.
         unsafe {
-            let [mut a_0, mut b_0] = [a.at, b.at];
-            let n = k / 32;
-            zero();
-            for part in 0..PARTS {
-                let n_steps = n * (part + 1) / PARTS - n * part / PARTS;
-                if n_steps > 0 {
-                    let [a_1, b_1] = [a_0.add(16 * a.k_len), b_0.add(16 * b.k_len)];
-                    steps([a_0, a_1], [b_0, b_1], n_steps);
-                    (a_0, b_0) = (a_0.add(n_steps * TILE), b_0.add(n_steps * TILE));
-                }
-                other.part(part);
-            }
+            steps_beside::<true>(halves(a), halves(b), k / 64, other);
             store(c);
+            from_whole(c);
         }
     }
 
     #[inline(always)]
     unsafe fn with(work: impl Work) {
-        /// Palette, and for each tile its rows and the bytes of a row.
-        #[repr(align(64))]
-        struct Shapes([u8; 64]);
-        let mut shapes = Shapes([0; 64]);
-        shapes.0[0] = 1;
-        for tile in 0..8 {
-            shapes.0[16 + 2 * tile] = 64;
-            shapes.0[48 + tile] = 16;
-        }
-        // SAFETY: the caller has asked the CPU; the shapes are 64 bytes.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes.0, options(nostack, readonly)) };
-        // SAFETY: a CPU with tiles has AVX-512 and its conversions to bf16; `found` asks for both.
-        unsafe { with_tiles(work) };
-        // SAFETY: the registers hold nothing that is still wanted.
-        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+        // SAFETY: the caller's.
+        unsafe { with_shapes(work) }
     }
+}
+
+/// A panel's first 16 rows or columns, and its second, which stand behind all of the first.
+#[inline(always)]
+fn halves<E>(panel: Panel<E>) -> [*const u8; 2] {
+    [panel.at, panel.at.wrapping_add(16 * panel.k_len)].map(<*const E>::cast)
+}
+
+/// # Safety
+/// The CPU has tiles, and the system grants them.
+#[inline(always)]
+unsafe fn with_shapes(work: impl Work) {
+    /// Palette, and for each tile its rows and the bytes of a row.
+    #[repr(align(64))]
+    struct Shapes([u8; 64]);
+    let mut shapes = Shapes([0; 64]);
+    shapes.0[0] = 1;
+    for tile in 0..8 {
+        shapes.0[16 + 2 * tile] = 64;
+        shapes.0[48 + tile] = 16;
+    }
+    // SAFETY: the caller has asked the CPU; the shapes are 64 bytes.
+    unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes.0, options(nostack, readonly)) };
+    // SAFETY: a CPU with tiles has AVX-512 and its conversions to bf16; `found` asks for both.
+    unsafe { with_tiles(work) };
+    // SAFETY: the registers hold nothing that is still wanted.
+    unsafe { asm!("tilerelease", options(nostack, nomem)) };
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
@@ -161,6 +247,44 @@ unsafe fn put_lanes(to: *mut u16, values: &[f32; LANES]) {
     unsafe {
         let rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(values.as_ptr()));
         to.cast::<__m256bh>().write_unaligned(rounded);
+    }
+}
+
+/// Rounds to nearest even.
+///
+/// # Safety
+/// `to` is 16 places that nobody else has.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn put_byte_lanes(to: *mut i8, values: &[f32; LANES]) {
+    // SAFETY: 64 bytes are read and 16 written, as the caller lends.
+    unsafe {
+        let whole = _mm512_cvtps_epi32(_mm512_loadu_ps(values.as_ptr()));
+        _mm_storeu_si128(to.cast(), _mm512_cvtsepi32_epi8(whole));
+    }
+}
+
+/// Whole numbers where f32 stand.
+///
+/// # Safety
+/// `c` is 32 x 32 values that nobody else has; within `with`.
+#[inline(always)]
+unsafe fn to_whole(c: *mut f32) {
+    for i in 0..32 * 32 {
+        // SAFETY: the caller's.
+        unsafe { *c.add(i).cast::<i32>() = *c.add(i) as i32 };
+    }
+}
+
+/// f32 where whole numbers stand.
+///
+/// # Safety
+/// As `to_whole`.
+#[inline(always)]
+unsafe fn from_whole(c: *mut f32) {
+    for i in 0..32 * 32 {
+        // SAFETY: the caller's.
+        unsafe { *c.add(i) = *c.add(i).cast::<i32>() as f32 };
     }
 }
 
@@ -215,24 +339,6 @@ macro_rules! ahead {
             "prefetcht0 [{b0} + 2048 + ", $line, "]\n", "prefetcht0 [{b1} + 2048 + ", $line, "]\n",
         )*)
     };
-}
-
-/// Two tiles by two, `n` steps along k.
-///
-/// # Safety
-/// `a` and `b` point at `n` tiles each, `c` at 32 x 32 values that nobody else has, and tiles are shaped.
-#[inline(always)]
-unsafe fn multiply(a: [*const u16; 2], b: [*const u16; 2], n: usize, c: *mut f32, fresh: bool) {
-    // SAFETY: the caller's.
-    unsafe {
-        if fresh {
-            zero()
-        } else {
-            load(c)
-        }
-        steps(a, b, n);
-        store(c);
-    }
 }
 
 /// Sums of 0.
@@ -291,32 +397,66 @@ unsafe fn store(c: *mut f32) {
     }
 }
 
-/// `n > 0` steps along k, added to the sums.
+/// Two tiles by two, `n` steps along k, added to the sums; of bytes or of bf16.
 ///
 /// # Safety
-/// `a` and `b` point at `n` tiles each, and tiles are shaped.
+/// `a` and `b` point at `n > 0` tiles each, and tiles are shaped.
 #[inline(always)]
-unsafe fn steps(a: [*const u16; 2], b: [*const u16; 2], n: usize) {
+unsafe fn steps<const BYTES: bool>(a: [*const u8; 2], b: [*const u8; 2], n: usize) {
+    macro_rules! steps_with {
+        ($product:literal) => {
+            asm!(
+                "2:",
+                "tileloadd tmm4, [{a0} + {row}]",
+                "tileloadd tmm6, [{b0} + {row}]",
+                concat!($product, " tmm0, tmm4, tmm6"),
+                "tileloadd tmm5, [{a1} + {row}]",
+                concat!($product, " tmm2, tmm5, tmm6"),
+                "tileloadd tmm7, [{b1} + {row}]",
+                ahead!(0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960),
+                concat!($product, " tmm1, tmm4, tmm7"),
+                concat!($product, " tmm3, tmm5, tmm7"),
+                "add {a0}, 1024", "add {a1}, 1024", "add {b0}, 1024", "add {b1}, 1024",
+                "dec {n}",
+                "jnz 2b",
+                a0 = inout(reg) a[0] => _, a1 = inout(reg) a[1] => _,
+                b0 = inout(reg) b[0] => _, b1 = inout(reg) b[1] => _,
+                n = inout(reg) n => _, row = in(reg) 64_usize,
+                options(nostack, readonly)
+            )
+        };
+    }
     // SAFETY: the caller's.
     unsafe {
-        asm!(
-            "2:",
-            "tileloadd tmm4, [{a0} + {row}]",
-            "tileloadd tmm6, [{b0} + {row}]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm5, [{a1} + {row}]",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tileloadd tmm7, [{b1} + {row}]",
-            ahead!(0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960),
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "add {a0}, 1024", "add {a1}, 1024", "add {b0}, 1024", "add {b1}, 1024",
-            "dec {n}",
-            "jnz 2b",
-            a0 = inout(reg) a[0] => _, a1 = inout(reg) a[1] => _,
-            b0 = inout(reg) b[0] => _, b1 = inout(reg) b[1] => _,
-            n = inout(reg) n => _, row = in(reg) 64_usize,
-            options(nostack, readonly)
-        );
+        if BYTES {
+            steps_with!("tdpbssd");
+        } else {
+            steps_with!("tdpbf16ps");
+        }
+    }
+}
+
+/// As `steps` on sums of 0, with the parts of `other` in between.
+///
+/// # Safety
+/// As `steps`.
+#[inline(always)]
+unsafe fn steps_beside<const BYTES: bool>(
+    a: [*const u8; 2],
+    b: [*const u8; 2],
+    n: usize,
+    other: &mut impl Beside,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        zero();
+        for part in 0..PARTS {
+            let (first, end) = (n * part / PARTS, n * (part + 1) / PARTS);
+            if first < end {
+                let from = |at: *const u8| at.add(1024 * first);
+                steps::<BYTES>(a.map(from), b.map(from), end - first);
+            }
+            other.part(part);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::portable::{f32_at, f32_tile, rounded};
-use super::tile::{Block, LANES, Panel, Tile, Work};
+use super::tile::{Block, LANES, Multiply, Panel, Tile, Work};
 
 /// Eight lanes, with fused multiply and add.
 #[derive(Clone, Copy)]
@@ -15,11 +15,6 @@ pub(super) struct Avx512<const BF16: bool>;
 
 f32_tile!(Avx2, 6 x 16, {
     #[inline(always)]
-    fn fma(a: f32, b: f32, c: f32) -> f32 {
-        a.mul_add(b, c)
-    }
-
-    #[inline(always)]
     unsafe fn multiply(a: Panel<f32>, b: Panel<f32>, k: usize, c: *mut f32, fresh: bool) {
         // SAFETY: the caller's.
         unsafe { multiply_8(a.at, b.at, k, c, fresh) }
@@ -30,20 +25,14 @@ f32_tile!(Avx2, 6 x 16, {
         // SAFETY: the caller has asked the CPU.
         unsafe { with_8(work) }
     }
-});
-
-f32_tile!(Avx512, 12 x 32, {
+} {
     #[inline(always)]
     fn fma(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
     }
+});
 
-    #[inline(always)]
-    fn turn(block: &mut Block) {
-        // SAFETY: within `with`.
-        unsafe { turn_16(block) }
-    }
-
+f32_tile!(Avx512, 12 x 32, {
     #[inline(always)]
     unsafe fn multiply(a: Panel<f32>, b: Panel<f32>, k: usize, c: *mut f32, fresh: bool) {
         // SAFETY: the caller's.
@@ -54,6 +43,17 @@ f32_tile!(Avx512, 12 x 32, {
     unsafe fn with(work: impl Work) {
         // SAFETY: the caller has asked the CPU.
         unsafe { with_16(work) }
+    }
+} {
+    #[inline(always)]
+    fn fma(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    fn turn(block: &mut Block) {
+        // SAFETY: within `with`.
+        unsafe { turn_16(block) }
     }
 });
 

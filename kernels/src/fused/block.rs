@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::alike::AlikeHead;
 use super::attention::{Rule, Scratch, Take};
 use super::buffer::Buffer;
+use super::bytes::{ByteRows, ByteWeights, SharedRows};
 use super::operands::Vectors;
 use super::product::{Packed, Sink, Team};
 use super::scratch::Kept;
@@ -15,17 +16,41 @@ use crate::gelu::Activation;
 /// Parameters of a block.
 pub(super) struct Block<T: Tile> {
     pub(super) ln_1: [Vec<f32>; 2],
-    pub(super) qkv: Packed<T>,
+    pub(super) qkv: Normed<T>,
     pub(super) out: Packed<T>,
     pub(super) ln_2: [Vec<f32>; 2],
-    pub(super) fc: Packed<T>,
+    pub(super) fc: Normed<T>,
     pub(super) proj: Packed<T>,
+}
+
+/// A layer behind a normalisation.
+pub(super) enum Normed<T: Tile> {
+    Plain(Packed<T>),
+    Bytes(ByteWeights<T>),
+}
+
+impl<T: Tile> Normed<T> {
+    /// Of the tokens that `norm` left in `space`.
+    ///
+    /// # Safety
+    /// As `Block::apply`.
+    unsafe fn product(&self, space: &Space<T>, m: usize, team: Team, sink: &impl Sink) {
+        // SAFETY: the caller's.
+        unsafe {
+            match self {
+                Normed::Plain(weights) => weights.product(&space.normed, m, team, sink),
+                Normed::Bytes(weights) => weights.product(&space.bytes, m, team, sink),
+            }
+        }
+    }
 }
 
 /// What lies between the steps of a block.
 pub(super) struct Space<T: Tile> {
-    /// Left operand: normalised tokens.
+    /// Left operand: normalised tokens; empty where `bytes` has them.
     pub(super) normed: Buffer<T::Elem>,
+    /// The same for layers of bytes.
+    pub(super) bytes: ByteRows<T>,
     /// Euclidean lengths of the normalised tokens.
     pub(super) lengths: Buffer<f32>,
     /// Queries, keys and values: `[3, heads, batch * n, width of a head]`.
@@ -79,7 +104,7 @@ impl<T: Tile> Block<T> {
         unsafe {
             norm(&self.ln_1, tokens, space, pass);
             let (to, places) = (Shared::new(&mut space.heads), pass.shape.head_places::<T>());
-            self.qkv.product(&space.normed, m, team, &HeadSink::<T> { to, m, places });
+            self.qkv.product(space, m, team, &HeadSink::<T> { to, m, places });
             if let Some(alike) = alike {
                 attend_alike(space, alike, pass);
                 let to = Shared::new(alike.stream);
@@ -91,7 +116,7 @@ impl<T: Tile> Block<T> {
             norm(&self.ln_2, tokens, space, pass);
             let (to, k_len) = (Shared::new(&mut space.hidden), self.proj.k_len());
             let sink = HiddenSink::<T> { to, k_len, activation: shape.activation };
-            self.fc.product(&space.normed, m, team, &sink);
+            self.fc.product(space, m, team, &sink);
             let add = AddSink { to: Shared::new(tokens), width };
             self.proj.product(&space.hidden, m, team, &add);
         }
@@ -180,7 +205,12 @@ unsafe fn norm<T: Tile>(
     pass: Pass,
 ) {
     let m = pass.batch * pass.n;
-    let (to, lengths) = (Shared::new(&mut space.normed), Shared::new(&mut space.lengths));
+    let lengths = Shared::new(&mut space.lengths);
+    let to = match space.normed.is_empty() {
+        true => NormedRows::Bytes(space.bytes.shared()),
+        false => NormedRows::Plain(Shared::new(&mut space.normed)),
+    };
+    let to = &to;
     (pass.team.par)(m.div_ceil(ROWS), &|task| {
         let rows = task * ROWS..((task + 1) * ROWS).min(m);
         let work = NormRows::<T> { parameters, tokens, rows, to, lengths };
@@ -189,11 +219,17 @@ unsafe fn norm<T: Tile>(
     });
 }
 
+/// Where tasks put rows, each its own.
+enum NormedRows<T: Tile> {
+    Plain(Shared<T::Elem>),
+    Bytes(SharedRows<T>),
+}
+
 struct NormRows<'a, T: Tile> {
     parameters: &'a [Vec<f32>; 2],
     tokens: &'a [f32],
     rows: Range<usize>,
-    to: Shared<T::Elem>,
+    to: &'a NormedRows<T>,
     lengths: Shared<f32>,
 }
 
@@ -209,7 +245,12 @@ impl<T: Tile> Work for NormRows<'_, T> {
             // SAFETY: this row's places, which are this task's.
             unsafe {
                 *self.lengths.at(row) = length;
-                put_row::<T>(self.to.at(0), row, 0, k_len, kept.values());
+                match self.to {
+                    NormedRows::Plain(to) => {
+                        put_row::<T>(to.at(0), row, 0, k_len, kept.values());
+                    }
+                    NormedRows::Bytes(to) => to.put(row, kept.values()),
+                }
             }
         }
     }

@@ -31,6 +31,7 @@ pub(super) trait Plain: Copy + Send + Sync + 'static {}
 
 impl Plain for f32 {}
 impl Plain for u16 {}
+impl Plain for i8 {}
 
 impl<T: Plain> Buffer<T> {
     pub(super) fn zeroed(len: usize) -> Self {

@@ -69,16 +69,16 @@ fn found() -> Isa {
     Isa::Portable
 }
 
-/// Whether the CPU multiplies tiles of bf16 and the system lets this process use them: their
+/// Whether the CPU multiplies tiles of bf16 and of bytes, and the system lets this process use them: their
 /// registers are large, so Linux keeps them for those who ask.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 fn has_tiles() -> bool {
     use std::arch::x86_64::{__cpuid, __cpuid_count};
-    const BF16_AND_TILES: u32 = 1 << 22 | 1 << 24;
+    const WANTED: u32 = 1 << 22 | 1 << 24 | 1 << 25;
     const REQUEST_PERMISSION: libc::c_int = 0x1023;
     const TILE_DATA: libc::c_ulong = 18;
     let leaf_7 = || __cpuid_count(7, 0).edx;
-    if __cpuid(0).eax < 7 || leaf_7() & BF16_AND_TILES != BF16_AND_TILES {
+    if __cpuid(0).eax < 7 || leaf_7() & WANTED != WANTED {
         return false;
     }
     // SAFETY: the call takes two numbers and changes nothing but this process's permission.

@@ -4,7 +4,7 @@ use super::buffer::Buffer;
 use super::choose::{ForTile, Precision, for_tile};
 use super::isa::Isa;
 use super::product::{self, Packed, Sink, Team};
-use super::tile::{Shared, Tile, Work, put_row};
+use super::tile::{Multiply, Shared, Tile, Work, put_row};
 use super::tower::sized;
 use crate::error::KernelError;
 
@@ -79,7 +79,7 @@ impl<T: Tile> Layer for Alone<T> {
 ///
 /// # Safety
 /// The CPU has the instructions of `T`.
-pub(super) unsafe fn left_operand<T: Tile>(
+pub(super) unsafe fn left_operand<T: Multiply>(
     x: &[f32],
     n_in: usize,
     k_len: usize,
@@ -98,7 +98,7 @@ pub(super) unsafe fn left_operand<T: Tile>(
 }
 
 /// Rows as left operand, from row `first` on.
-struct PackRows<'a, T: Tile> {
+struct PackRows<'a, T: Multiply> {
     rows: &'a [f32],
     n_in: usize,
     first: usize,
@@ -106,7 +106,7 @@ struct PackRows<'a, T: Tile> {
     to: Shared<T::Elem>,
 }
 
-impl<T: Tile> Work for PackRows<'_, T> {
+impl<T: Multiply> Work for PackRows<'_, T> {
     #[inline(always)]
     fn run(self) {
         for (i, row) in self.rows.chunks_exact(self.n_in).enumerate() {

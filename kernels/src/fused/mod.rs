@@ -9,6 +9,7 @@ mod attention;
 mod avx;
 mod block;
 mod buffer;
+mod bytes;
 mod ceiling;
 mod choose;
 mod isa;

@@ -1,6 +1,6 @@
 //! Products of f32 in plain Rust, for every CPU.
 
-use super::tile::{Panel, Tile, Work, bf16_bits};
+use super::tile::{Multiply, Panel, Tile, Work, bf16_bits};
 
 /// With `BF16`, operands are rounded to bf16 first: what tiles of bf16 compute, on a CPU without.
 #[derive(Clone, Copy)]
@@ -23,23 +23,17 @@ pub(super) fn f32_at(rows: usize, row: usize, k: usize, k_len: usize) -> usize {
 
 /// A tile of f32 with panels of these sizes: what all of them are, and what one has of its own.
 macro_rules! f32_tile {
-    ($tile:ident, $rows:tt x $columns:literal, { $($own:item)* }) => {
-        impl<const BF16: bool> Tile for $tile<BF16> {
+    ($tile:ident, $rows:tt x $columns:literal, { $($product:item)* } { $($own:item)* }) => {
+        impl<const BF16: bool> Multiply for $tile<BF16> {
             type Elem = f32;
             const MR: usize = $rows;
             const NR: usize = $columns;
             const KU: usize = 1;
             const K_BLOCK: usize = 256;
-            const EXP_TERMS: usize = if BF16 { 4 } else { 6 };
 
             #[inline(always)]
             fn elem(value: f32) -> f32 {
                 rounded::<BF16>(value)
-            }
-
-            #[inline(always)]
-            fn value(elem: f32) -> f32 {
-                elem
             }
 
             #[inline(always)]
@@ -50,6 +44,19 @@ macro_rules! f32_tile {
             #[inline(always)]
             fn b_at(column: usize, k: usize, k_len: usize) -> usize {
                 f32_at(Self::NR, column, k, k_len)
+            }
+
+            $($product)*
+        }
+
+        impl<const BF16: bool> Tile for $tile<BF16> {
+            /// Whole numbers up to 127 are f32 and bf16 as well.
+            type Bytes = Self;
+            const EXP_TERMS: usize = if BF16 { 4 } else { 6 };
+
+            #[inline(always)]
+            fn value(elem: f32) -> f32 {
+                elem
             }
 
             #[inline(always)]
@@ -64,11 +71,6 @@ macro_rules! f32_tile {
 pub(super) use f32_tile;
 
 f32_tile!(Portable, ROWS x 16, {
-    #[inline(always)]
-    fn fma(a: f32, b: f32, c: f32) -> f32 {
-        a * b + c
-    }
-
     #[inline(always)]
     unsafe fn multiply(a: Panel<f32>, b: Panel<f32>, k: usize, c: *mut f32, fresh: bool) {
         // SAFETY: the caller lends `c` alone, and k values of both panels stand at `a` and `b`.
@@ -91,5 +93,10 @@ f32_tile!(Portable, ROWS x 16, {
     #[inline(always)]
     unsafe fn with(work: impl Work) {
         work.run();
+    }
+} {
+    #[inline(always)]
+    fn fma(a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
     }
 });

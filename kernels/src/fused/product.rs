@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::buffer::Buffer;
 use super::scratch::Kept;
-use super::tile::{Beside, LANES, PARTS, Panel, Shared, Tile, Work, with_lanes};
+use super::tile::{Beside, LANES, Multiply, PARTS, Panel, Shared, Work, with_lanes};
 use crate::parallel::ParallelFor;
 
 /// Rows that are multiplied with a group of panels before the next one is read.
@@ -22,7 +22,7 @@ pub struct Team<'a> {
 }
 
 /// A layer's weights as right operand, and its bias.
-pub(super) struct Packed<T: Tile> {
+pub(super) struct Packed<T: Multiply> {
     pub(super) panels: Buffer<T::Elem>,
     /// One value a column of the panels.
     pub(super) bias: Vec<f32>,
@@ -40,7 +40,7 @@ pub(super) struct Layer<'a> {
     pub(super) inputs: Vec<Option<usize>>,
 }
 
-impl<T: Tile> Packed<T> {
+impl<T: Multiply> Packed<T> {
     pub(super) fn new(layer: &Layer, team: Team) -> Self {
         let k_len = layer.inputs.len().next_multiple_of(T::KU);
         let n_panels = layer.outputs.len().div_ceil(T::NR);
@@ -98,7 +98,7 @@ pub(super) trait Sink: Sync {
 }
 
 /// The part of a product that has these panels of rows and of weights.
-struct Share<'a, T: Tile, S> {
+struct Share<'a, T: Multiply, S> {
     weights: &'a Packed<T>,
     a: &'a [T::Elem],
     m: usize,
@@ -107,7 +107,7 @@ struct Share<'a, T: Tile, S> {
     sink: &'a S,
 }
 
-impl<T: Tile, S: Sink> Work for Share<'_, T, S> {
+impl<T: Multiply, S: Sink> Work for Share<'_, T, S> {
     #[inline(always)]
     fn run(self) {
         if self.weights.k_len <= T::K_BLOCK {
@@ -124,7 +124,7 @@ impl<T: Tile, S: Sink> Work for Share<'_, T, S> {
     }
 }
 
-impl<T: Tile, S: Sink> Share<'_, T, S> {
+impl<T: Multiply, S: Sink> Share<'_, T, S> {
     fn groups(&self) -> impl Iterator<Item = Range<usize>> + use<T, S> {
         let panels = self.panels.clone();
         panels.clone().step_by(GROUP).map(move |first| first..(first + GROUP).min(panels.end))
@@ -203,13 +203,13 @@ impl<T: Tile, S: Sink> Share<'_, T, S> {
 }
 
 /// The sums of the panel that was multiplied last; before the first there is none.
-struct PutParts<'s, 'k, 'a, T: Tile, S> {
+struct PutParts<'s, 'k, 'a, T: Multiply, S> {
     share: &'s Share<'a, T, S>,
     at: Option<(usize, usize)>,
     sums: &'k mut [f32],
 }
 
-impl<T: Tile, S: Sink> Beside for PutParts<'_, '_, '_, T, S> {
+impl<T: Multiply, S: Sink> Beside for PutParts<'_, '_, '_, T, S> {
     #[inline(always)]
     fn part(&mut self, part: usize) {
         if let Some((row, panel)) = self.at {

@@ -90,7 +90,8 @@ fn error(got: &[f32], want: &[f64]) -> f64 {
 }
 
 /// f32 sums of a few hundred terms, and operands of 8 bits.
-const TOLERANCE: [(Precision, f64); 2] = [(Precision::F32, 2e-5), (Precision::Bf16, 0.06)];
+const TOLERANCE: [(Precision, f64); 3] =
+    [(Precision::F32, 2e-5), (Precision::Bf16, 0.06), (Precision::Int8, 0.08)];
 
 fn check(shape: BlockShape, batch: usize, n: usize) {
     let parts = [Parameters::new(shape, 1), Parameters::new(shape, 1000)];

@@ -8,37 +8,27 @@ use crate::gelu::Activation;
 /// Values that are computed side by side wherever values do not meet in a product.
 pub(super) const LANES: usize = 16;
 
-/// An instruction set with a precision. The left operand of a product lies in panels of `MR` rows,
-/// the right one in panels of `NR` columns, so that a product reads both in order.
+/// Products on one set of instructions. The left operand lies in panels of `MR` rows, the right one in
+/// panels of `NR` columns, so that a product reads both in order.
 ///
-/// Functions here and those that take a `Tile` are inlined into `with`, which is what gives them its
-/// instructions. Nobody names a `Tile` but `tower::blocks`, which has asked the CPU for it.
-pub(super) trait Tile: Copy + Send + Sync + 'static {
+/// Functions here and those that take a `Multiply` are inlined into `with`, which is what gives them its
+/// instructions. Nobody names one but `choose`, which has asked the CPU for it.
+pub(super) trait Multiply: Copy + Send + Sync + 'static {
     type Elem: Plain;
     const MR: usize;
     const NR: usize;
     /// Operands are padded to whole multiples of it along k.
     const KU: usize;
-    /// Values in 32 bits.
-    const WORD: usize = 4 / size_of::<Self::Elem>();
     /// Values along k of a panel that are multiplied at a time; more where the sums stay in registers.
     const K_BLOCK: usize;
-    /// Terms of the exponential's series: enough for what weights are rounded to.
-    const EXP_TERMS: usize;
 
     /// Rounded to nearest even.
     fn elem(value: f32) -> Self::Elem;
-    fn value(elem: Self::Elem) -> f32;
-    /// `a * b + c`, in one instruction where there is one.
-    fn fma(a: f32, b: f32, c: f32) -> f32;
 
     /// Place of a value in a left operand of `k_len` values a row.
     fn a_at(row: usize, k: usize, k_len: usize) -> usize;
     /// Place of a value in a right operand of `k_len` values a column.
     fn b_at(column: usize, k: usize, k_len: usize) -> usize;
-
-    /// 32 bits of an operand: the first value alone where it fills them, else both.
-    fn word(values: [Self::Elem; 2]) -> u32;
 
     /// `LANES` values side by side.
     ///
@@ -51,6 +41,62 @@ pub(super) trait Tile: Copy + Send + Sync + 'static {
             unsafe { *to.add(lane) = Self::elem(*value) };
         }
     }
+
+    /// `c = a b`, or `c += a b` unless `fresh`, for a left panel, a right panel and `k` values along k;
+    /// `c [MR, NR]` row-major.
+    ///
+    /// # Safety
+    /// The CPU has the instructions, `with` is around it. `a` and `b` point into operands of `a_len`
+    /// and `b_len` values along k, at the start of a panel and of a multiple of `KU` along k; `k` is a
+    /// multiple of `KU` and within both. `c` is `MR * NR` values that nobody else has.
+    unsafe fn multiply(
+        a: Panel<Self::Elem>,
+        b: Panel<Self::Elem>,
+        k: usize,
+        c: *mut f32,
+        fresh: bool,
+    );
+
+    /// As `multiply`, with the parts of `other` in between: where products have a unit of their own, it
+    /// works on while others compute.
+    ///
+    /// # Safety
+    /// As `multiply`.
+    #[inline(always)]
+    unsafe fn multiply_beside(
+        a: Panel<Self::Elem>,
+        b: Panel<Self::Elem>,
+        k: usize,
+        c: *mut f32,
+        other: &mut impl Beside,
+    ) {
+        // SAFETY: the caller's.
+        unsafe { Self::multiply(a, b, k, c, true) };
+        (0..PARTS).for_each(|part| other.part(part));
+    }
+
+    /// Runs `work` with the instructions of this set.
+    ///
+    /// # Safety
+    /// The CPU has them, and the system grants them.
+    unsafe fn with(work: impl Work);
+}
+
+/// All that blocks need of an instruction set with a precision.
+pub(super) trait Tile: Multiply {
+    /// Products of whole numbers up to 127.
+    type Bytes: Multiply;
+    /// Values in 32 bits.
+    const WORD: usize = 4 / size_of::<Self::Elem>();
+    /// Terms of the exponential's series: enough for what weights are rounded to.
+    const EXP_TERMS: usize;
+
+    fn value(elem: Self::Elem) -> f32;
+    /// `a * b + c`, in one instruction where there is one.
+    fn fma(a: f32, b: f32, c: f32) -> f32;
+
+    /// 32 bits of an operand: the first value alone where it fills them, else both.
+    fn word(values: [Self::Elem; 2]) -> u32;
 
     /// Two neighbours along k of `LANES` columns of a right operand, from `column`; `k` is even.
     ///
@@ -95,45 +141,6 @@ pub(super) trait Tile: Copy + Send + Sync + 'static {
     fn activate(activation: Activation, row: &mut [f32]) {
         activation.apply_with(row, Self::fma);
     }
-
-    /// `c = a b`, or `c += a b` unless `fresh`, for a left panel, a right panel and `k` values along k;
-    /// `c [MR, NR]` row-major.
-    ///
-    /// # Safety
-    /// The CPU has the instructions, `with` is around it. `a` and `b` point into operands of `a_len`
-    /// and `b_len` values along k, at the start of a panel and of a multiple of `KU` along k; `k` is a
-    /// multiple of `KU` and within both. `c` is `MR * NR` values that nobody else has.
-    unsafe fn multiply(
-        a: Panel<Self::Elem>,
-        b: Panel<Self::Elem>,
-        k: usize,
-        c: *mut f32,
-        fresh: bool,
-    );
-
-    /// As `multiply`, with the parts of `other` in between: where products have a unit of their own, it
-    /// works on while others compute.
-    ///
-    /// # Safety
-    /// As `multiply`.
-    #[inline(always)]
-    unsafe fn multiply_beside(
-        a: Panel<Self::Elem>,
-        b: Panel<Self::Elem>,
-        k: usize,
-        c: *mut f32,
-        other: &mut impl Beside,
-    ) {
-        // SAFETY: the caller's.
-        unsafe { Self::multiply(a, b, k, c, true) };
-        (0..PARTS).for_each(|part| other.part(part));
-    }
-
-    /// Runs `work` with the instructions of this set.
-    ///
-    /// # Safety
-    /// The CPU has them, and the system grants them.
-    unsafe fn with(work: impl Work);
 }
 
 /// Words of 32 bits, `LANES` rows of `LANES`.
@@ -231,7 +238,7 @@ pub(super) fn with_lanes(
 /// # Safety
 /// `to` holds a left operand with those places, and nobody else has them now.
 #[inline(always)]
-pub(super) unsafe fn put_row<T: Tile>(
+pub(super) unsafe fn put_row<T: Multiply>(
     to: *mut T::Elem,
     row: usize,
     k: usize,

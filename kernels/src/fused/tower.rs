@@ -4,11 +4,12 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use super::block::{Block, Pass, Space};
+use super::block::{Block, Normed, Pass, Space};
 use super::buffer::Buffer;
+use super::bytes::{ByteRows, ByteWeights};
 use super::choose::{ForTile, Precision, for_tile};
 use super::isa::Isa;
-use super::kept::{self, ReadAt};
+use super::kept::{self, Layout, ReadAt};
 use super::product::{Layer, Packed, Team};
 use super::tile::Tile;
 use crate::error::KernelError;
@@ -95,19 +96,27 @@ pub trait Blocks: Send + Sync {
 
 /// No blocks yet, for these instructions or the most that this machine has of them.
 pub fn blocks(shape: BlockShape, isa: Isa, precision: Precision) -> Box<dyn Blocks> {
-    for_tile(isa, precision, shape)
+    for_tile(isa, precision, Make { shape, is_bytes: precision == Precision::Int8 })
 }
 
-impl ForTile for BlockShape {
+struct Make {
+    shape: BlockShape,
+    is_bytes: bool,
+}
+
+impl ForTile for Make {
     type Made = Box<dyn Blocks>;
 
     fn make<T: Tile>(self) -> Box<dyn Blocks> {
-        Box::new(Tower::<T> { shape: self, blocks: Vec::new(), free: Mutex::new(Vec::new()) })
+        let Make { shape, is_bytes } = self;
+        Box::new(Tower::<T> { shape, is_bytes, blocks: Vec::new(), free: Mutex::new(Vec::new()) })
     }
 }
 
 struct Tower<T: Tile> {
     shape: BlockShape,
+    /// Whether layers behind a normalisation are of bytes.
+    is_bytes: bool,
     blocks: Vec<Block<T>>,
     /// Memory of passes that have ended, for the next ones.
     free: Mutex<Vec<Space<T>>>,
@@ -118,10 +127,12 @@ impl<T: Tile> Tower<T> {
         let rows = m.next_multiple_of(T::MR);
         let BlockShape { width, n_heads, mlp_width, .. } = self.shape;
         let wide = n_heads * self.shape.head_places::<T>();
+        let n_normed = if self.is_bytes { 0 } else { rows };
         let kept = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let fits = |space: &Space<T>| space.lengths.len() >= rows;
         kept.filter(fits).unwrap_or_else(|| Space {
-            normed: Buffer::zeroed(rows * width.next_multiple_of(T::KU)),
+            normed: Buffer::zeroed(n_normed * width.next_multiple_of(T::KU)),
+            bytes: ByteRows::zeroed(rows - n_normed, width),
             heads: Buffer::zeroed(3 * wide * rows),
             attended: Buffer::zeroed(rows * wide.next_multiple_of(T::KU)),
             hidden: Buffer::zeroed(rows * mlp_width.next_multiple_of(T::KU)),
@@ -151,10 +162,9 @@ impl<T: Tile> Blocks for Tower<T> {
         self.check_heads()?;
         let BlockShape { width, mlp_width, .. } = self.shape;
         let plain = |n: usize| (0..n).map(Some).collect::<Vec<_>>();
-        let pack = |name, [weight, bias]: [&[f32]; 2], n_in: usize, n_out, outputs, inputs| {
-            sized(name, weight, n_in * n_out)?;
-            sized(name, bias, n_out)?;
-            Ok(Packed::new(&Layer { weight, bias, n_in, outputs, inputs }, team))
+        let normed = |layer: Layer| match self.is_bytes {
+            true => Normed::Bytes(ByteWeights::new(&layer, team)),
+            false => Normed::Plain(Packed::new(&layer, team)),
         };
         let norm = |name, [weight, bias]: [&[f32]; 2]| {
             sized(name, weight, width)?;
@@ -162,13 +172,19 @@ impl<T: Tile> Blocks for Tower<T> {
             Ok([weight.to_vec(), bias.to_vec()])
         };
         let qkv = (0..3).flat_map(|which| self.of_heads(which * width)).collect();
+        let heads = self.of_heads(0).collect();
+        let (c, h) = (width, mlp_width);
+        let qkv = checked("qkv", weights.qkv, [c, 3 * c], [qkv, plain(c)])?;
+        let out = checked("out", weights.out, [c, c], [plain(c), heads])?;
+        let fc = checked("fc", weights.fc, [c, h], [plain(h), plain(c)])?;
+        let proj = checked("proj", weights.proj, [h, c], [plain(c), plain(h)])?;
         let block = Block {
             ln_1: norm("ln_1", weights.ln_1)?,
-            qkv: pack("qkv", weights.qkv, width, 3 * width, qkv, plain(width))?,
-            out: pack("out", weights.out, width, width, plain(width), self.of_heads(0).collect())?,
+            qkv: normed(qkv),
+            out: Packed::new(&out, team),
             ln_2: norm("ln_2", weights.ln_2)?,
-            fc: pack("fc", weights.fc, width, mlp_width, plain(mlp_width), plain(width))?,
-            proj: pack("proj", weights.proj, mlp_width, width, plain(width), plain(mlp_width))?,
+            fc: normed(fc),
+            proj: Packed::new(&proj, team),
         };
         self.blocks.push(block);
         Ok(())
@@ -186,7 +202,8 @@ impl<T: Tile> Blocks for Tower<T> {
         team: Team,
     ) -> Result<(), KernelError> {
         self.check_heads()?;
-        self.blocks = kept::blocks(self.shape, n_blocks, len, read, team)?;
+        let layout = Layout { shape: self.shape, is_bytes: self.is_bytes };
+        self.blocks = kept::blocks(layout, n_blocks, len, read, team)?;
         Ok(())
     }
 
@@ -225,6 +242,18 @@ impl<T: Tile> Blocks for Tower<T> {
     fn len(&self) -> usize {
         self.blocks.len()
     }
+}
+
+/// A layer whose places are these inputs and outputs. Errors: `Shape`.
+fn checked<'a>(
+    name: &'static str,
+    [weight, bias]: [&'a [f32]; 2],
+    [n_in, n_out]: [usize; 2],
+    [outputs, inputs]: [Vec<Option<usize>>; 2],
+) -> Result<Layer<'a>, KernelError> {
+    sized(name, weight, n_in * n_out)?;
+    sized(name, bias, n_out)?;
+    Ok(Layer { weight, bias, n_in, outputs, inputs })
 }
 
 pub(super) fn sized(input: &'static str, values: &[f32], want: usize) -> Result<(), KernelError> {

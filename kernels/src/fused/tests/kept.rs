@@ -2,7 +2,7 @@
 
 use super::*;
 
-const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
+const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::Int8];
 
 fn kept(tower: &dyn Blocks) -> Vec<u8> {
     tower.bytes().concat()
