@@ -73,10 +73,11 @@ pub fn ceilings(
     Ok(ceilings)
 }
 
+/// What most of a stage's products are rounded to, as the component tells it.
 fn precision(pipeline: &Pipeline, stage: usize) -> (&'static str, Precision) {
-    let config = pipeline.stages.get(stage).and_then(|stage| stage.config.get("precision"));
-    match config.and_then(|value| value.as_str()) {
-        Some("bf16") => ("bf16", Precision::Bf16),
+    let told = pipeline.stages.get(stage).and_then(|stage| stage.facts.all.get("precision"));
+    match told.and_then(|value| value.as_str()) {
+        Some("bf16" | "int8") => ("bf16", Precision::Bf16),
         _ => ("f32", Precision::F32),
     }
 }

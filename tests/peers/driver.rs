@@ -103,14 +103,14 @@ impl Job {
         };
         let sentence =
             |text| Sentence { text, anomalous: false, weight: 1.0, source: String::new() };
-        let is_bf16 = job["config"]["precision"] == "bf16";
+        let is_f32 = !matches!(job["config"]["precision"].as_str(), Some("bf16" | "int8"));
         Ok(Job {
             encoder: create(Kind::Encoder, word("encoder")?, &job["config"])?,
             adapters,
             images: job["pixels"].as_str().map_or(Ok(Vec::new()), images)?,
             sentences: words("sentences").into_iter().map(sentence).collect(),
             wanted: words("wanted"),
-            precision: if is_bf16 { Precision::Bf16 } else { Precision::F32 },
+            precision: if is_f32 { Precision::F32 } else { Precision::Bf16 },
             pool,
         })
     }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Seconds of images through a CLIP image tower: loupe, PyTorch, OpenVINO and candle in turn, on the same random weights.
 
-    tests/peers/encode.py DRIVER MODEL [--size PX] [--batch N] [--precision bf16|f32] [--cpu avx512|avx2] [--pairs N]
+    tests/peers/encode.py DRIVER MODEL [--size PX] [--batch N] [--precision bf16|f32|int8] [--cpu avx512|avx2] [--pairs N]
     tests/peers/encode.py DRIVER --width 384 --heads 6 --tokens 1370 --batch 3
 
 DRIVER is the built example `peer` of `tests`. With `--cpu`, no side may use more than these instructions, but for
@@ -28,7 +28,7 @@ def arguments():
     parser.add_argument("model", nargs="?")
     parser.add_argument("--size", type=int)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--precision", choices=["bf16", "f32"], default="bf16")
+    parser.add_argument("--precision", choices=["bf16", "f32", "int8"], default="bf16", help="loupe's; peers have bf16 for int8")
     parser.add_argument("--cpu", choices=CAPS)
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS[:2])
@@ -66,7 +66,8 @@ def main():
         side = round((asked.tokens - 1) ** 0.5) * asked.patch
         shape = towers.Shape(asked.width, asked.blocks, asked.heads, asked.patch, side, asked.width)
     size = asked.size or shape.size
-    bf16 = asked.precision == "bf16"
+    bf16 = asked.precision != "f32"
+    theirs = "bf16" if bf16 else "f32"
     tower, images = towers.ImageTower(shape).eval(), torch.randn(asked.batch, 3, size, size)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +91,7 @@ def main():
     peers = {}
     if "openvino" in asked.peers and not (bf16 and asked.cpu == "avx2"):
         free = ", not capped" if asked.cpu == "avx2" else ""
-        peers[f"OpenVINO {asked.precision}{free}"] = openvino(tower, images, bf16)
+        peers[f"OpenVINO {theirs}{free}"] = openvino(tower, images, bf16)
     if candle:
         peers["candle f32"] = candle.run
     if "torch" in asked.peers:
@@ -101,7 +102,7 @@ def main():
         def run():
             tower(cast)
 
-        peers[f"PyTorch {torch.__version__} {asked.precision}"] = lambda: rounds.timed(run)
+        peers[f"PyTorch {torch.__version__} {theirs}"] = lambda: rounds.timed(run)
 
     flop = asked.batch * shape.flop(size)
     what = asked.model or f"width {shape.width}, {shape.heads} heads, {shape.blocks} blocks"

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::config::{Activation, ModelConfig};
 use crate::error::ClipError;
 use crate::form::Form;
-use crate::keys::{ActivationKey, ClipConfig, GemConfig, PositionKey, PrecisionKey};
+use crate::keys::{ActivationKey, ClipConfig, GemConfig, PositionKey};
 use crate::model::{Clip, Request};
 use crate::vision::{Gem, N_PREFIX};
 use crate::weights::{Random, WeightsFile};
@@ -35,8 +35,8 @@ impl Encoder for ClipEncoder {
     }
 
     fn check(config: &ClipConfig, host: &Host) -> Result<Facts> {
-        Form::new(config.backend, config.precision)?;
-        facts(&describe(&config.model, host)?, &config.model, &config.weights, config.precision, 0)
+        let form = Form::new(config.backend, config.precision)?;
+        facts(&describe(&config.model, host)?, &config.model, &config.weights, form, 0)
     }
 
     fn ports() -> Vec<Port> {
@@ -67,7 +67,7 @@ impl Encoder for GemEncoder {
     }
 
     fn check(config: &GemConfig, host: &Host) -> Result<Facts> {
-        Form::new(config.backend, config.precision)?;
+        let form = Form::new(config.backend, config.precision)?;
         let model = describe(&config.model, host)?;
         if config.blocks > model.vision.n_blocks {
             let (name, n_blocks) = (&model.name, model.vision.n_blocks);
@@ -76,7 +76,7 @@ impl Encoder for GemEncoder {
         }
         // Queries, keys and values, each against itself in every iteration and once more for the weights.
         let n_passes = config.blocks * 3 * (config.iterations + 1);
-        facts(&model, &config.model, &config.weights, config.precision, n_passes)
+        facts(&model, &config.model, &config.weights, form, n_passes)
     }
 
     fn ports() -> Vec<Port> {
@@ -204,21 +204,24 @@ fn facts(
     config: &ModelConfig,
     model: &str,
     weights: &str,
-    precision: PrecisionKey,
+    form: Form,
     n_passes: usize,
 ) -> Result<Facts> {
     let (vision, text) = (&config.vision, &config.text);
     let numbers = |width: usize, mlp_width: usize| 4 * width * width + 2 * width * mlp_width;
     let of_image = vision.n_blocks * numbers(vision.width, vision.mlp_width);
     let of_text = text.n_blocks * numbers(text.width, text.mlp_width);
-    let bytes = match precision {
-        PrecisionKey::F32 => 4,
-        PrecisionKey::Bf16 => 2,
+    // The layers of bytes have seven twelfths of a block's numbers.
+    let packed_bytes = |n: usize| match form.precision() {
+        "bf16" => 2 * n,
+        "int8" => 2 * n - n * 7 / 12,
+        _ => 4 * n,
     };
     let pair = 4 * vision.width * (vision.n_blocks + n_passes);
     let facts = Facts::new()
         .fact("flop", json!({ "token": 2 * of_image, "pair": pair }))
-        .fact("packed_bytes", bytes * (of_image + of_text))
+        .fact("packed_bytes", packed_bytes(of_image + of_text))
+        .fact("precision", form.precision())
         .dim("c", config.vision.width)
         .dim("d", config.embed_dim)
         .taps((1..=config.vision.n_blocks).filter_map(|tap| u32::try_from(tap).ok()))

@@ -23,18 +23,33 @@ pub enum Form {
 impl Form {
     /// Errors: `Config` for a precision that the backend has not, and for an unknown `LOUPE_CPU`.
     pub fn new(backend: BackendKey, precision: PrecisionKey) -> Result<Self> {
-        match (backend, precision) {
-            (BackendKey::Candle, PrecisionKey::F32) => Ok(Form::Candle),
-            (BackendKey::Candle, PrecisionKey::Bf16) => Err(Error::config(
-                "`backend = \"candle\"` computes in f32 alone; leave out `precision`, or the backend",
-            )),
-            (BackendKey::Fused, precision) => {
+        match backend {
+            BackendKey::Candle => match precision {
+                PrecisionKey::F32 | PrecisionKey::Auto => Ok(Form::Candle),
+                PrecisionKey::Bf16 | PrecisionKey::Int8 => Err(Error::config(
+                    "`backend = \"candle\"` computes in f32 alone; leave out `precision`, or the backend",
+                )),
+            },
+            BackendKey::Fused => {
+                let isa = Isa::best().map_err(ClipError::from)?;
                 let precision = match precision {
                     PrecisionKey::F32 => Precision::F32,
                     PrecisionKey::Bf16 => Precision::Bf16,
+                    PrecisionKey::Int8 => Precision::Int8,
+                    PrecisionKey::Auto if isa == Isa::Amx => Precision::Bf16,
+                    PrecisionKey::Auto => Precision::F32,
                 };
-                Ok(Form::Packed(Isa::best().map_err(ClipError::from)?, precision))
+                Ok(Form::Packed(isa, precision))
             }
+        }
+    }
+
+    /// What products are rounded to, as the key names it.
+    pub fn precision(self) -> &'static str {
+        match self {
+            Form::Candle | Form::Packed(_, Precision::F32) => "f32",
+            Form::Packed(_, Precision::Bf16) => "bf16",
+            Form::Packed(_, Precision::Int8) => "int8",
         }
     }
 

@@ -32,7 +32,8 @@ pub struct ClipConfig {
     /// `fused` packs the weights for this CPU; `candle` is the reference, and what trains.
     #[serde(default)]
     pub backend: BackendKey,
-    /// What products are rounded to: `bf16` is quick where the CPU multiplies tiles of it (`loupe doctor`).
+    /// What products are rounded to: `bf16` is quick where the CPU multiplies tiles of it (`loupe doctor`),
+    /// and `auto` is `bf16` there and `f32` elsewhere; `int8` is an experiment.
     #[serde(default)]
     pub precision: PrecisionKey,
 }
@@ -65,7 +66,8 @@ pub struct GemConfig {
     /// `fused` packs the weights for this CPU; `candle` is the reference, and what trains.
     #[serde(default)]
     pub backend: BackendKey,
-    /// What products are rounded to: `bf16` is quick where the CPU multiplies tiles of it (`loupe doctor`).
+    /// What products are rounded to: `bf16` is quick where the CPU multiplies tiles of it (`loupe doctor`),
+    /// and `auto` is `bf16` there and `f32` elsewhere; `int8` is an experiment.
     #[serde(default)]
     pub precision: PrecisionKey,
     /// How many blocks from the end take part; gem-torch's `depth` is one more.
@@ -118,6 +120,10 @@ pub enum PrecisionKey {
     F32,
     /// Sums, norms, softmax and the residual stream stay f32.
     Bf16,
+    /// As `bf16`, and whole numbers up to 127 in the layers behind a normalisation.
+    Int8,
+    /// `bf16` where the CPU multiplies tiles of it, else `f32`.
+    Auto,
 }
 
 fn default_blocks() -> usize {

@@ -158,8 +158,8 @@ impl Step<'_> {
         let ([batch, n_tokens, _], [rows, cols]) = (self.sizes, self.grid);
         let mut outputs = Outputs::new();
         for (head_idx, head) in heads.iter().enumerate() {
-            let of_head = |tile: &Made| tile.tokens.get(head_idx).and_then(Option::as_deref);
-            let tiles: Vec<&[f32]> = made.iter().filter_map(of_head).collect();
+            let tiles = made.iter().filter_map(|tile| tile.tokens.get(head_idx)?.as_deref());
+            let tiles: Vec<&[f32]> = tiles.collect();
             if tiles.is_empty() {
                 continue;
             }
