@@ -117,6 +117,8 @@ extern "C" {
 #define DL_FLOAT 2
 #define DL_BFLOAT 4
 #define DL_FLAG_READ_ONLY 1ull
+/* Id of `LoupeKeep`. */
+#define LOUPE_EXT_KEEP "loupe.keep/1"
 /* Id of `LoupeFit`. */
 #define LOUPE_EXT_FIT "loupe.fit/1"
 /* Id of `LoupeTaps`. */
@@ -181,6 +183,7 @@ typedef struct LoupeState LoupeState;
 typedef struct LoupeValue LoupeValue;
 typedef struct LoupeInput LoupeInput;
 typedef struct LoupeError LoupeError;
+typedef struct LoupeKeep LoupeKeep;
 typedef struct LoupeSink LoupeSink;
 typedef struct LoupeCall LoupeCall;
 typedef struct LoupeHost LoupeHost;
@@ -259,6 +262,28 @@ struct LoupeInput {
 struct LoupeError {
     uint32_t len;
     uint8_t text[1020];
+};
+
+/*
+ * Extension of a host that keeps a component's bytes from run to run, such as weights in the form that
+ * this CPU computes with; absent where nothing is kept. What is kept has a label and a config, JSON
+ * that says everything the bytes depend on. The host adds what it knows better: the plugin, the CPU's
+ * arithmetic and, in the place of a string that is a file of the stage's own config, the file's
+ * content. `ctx` is the host's; all functions may be called from any thread.
+ */
+struct LoupeKeep {
+    uint32_t size;
+    uint32_t reserved;
+    /*
+     * Sets `kept` to a number for `read`, valid until `end`, or to 0 if there is nothing whole, and
+     * `len` to how many bytes there are.
+     */
+    void (*find)(void *ctx, LoupeStr label, LoupeStr config, uint64_t *kept, uint64_t *len);
+    /* Copies `n` bytes from `offset` on. */
+    int32_t (*read)(void *ctx, uint64_t kept, uint64_t offset, uint8_t *to, size_t n, LoupeError *error);
+    void (*end)(void *ctx, uint64_t kept);
+    /* Keeps parts as one, one behind the other. Where this fails nothing is lost but time. */
+    int32_t (*keep)(void *ctx, LoupeStr label, LoupeStr config, size_t n_parts, const LoupeBytes *parts, LoupeError *error);
 };
 
 /*

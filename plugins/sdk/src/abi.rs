@@ -232,6 +232,55 @@ pub struct LoupeError {
     pub text: [u8; 1020],
 }
 
+/// Id of `LoupeKeep`.
+pub const LOUPE_EXT_KEEP: &str = "loupe.keep/1";
+
+/// Extension of a host that keeps a component's bytes from run to run, such as weights in the form that
+/// this CPU computes with; absent where nothing is kept. What is kept has a label and a config, JSON
+/// that says everything the bytes depend on. The host adds what it knows better: the plugin, the CPU's
+/// arithmetic and, in the place of a string that is a file of the stage's own config, the file's
+/// content. `ctx` is the host's; all functions may be called from any thread.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LoupeKeep {
+    pub size: u32,
+    pub reserved: u32,
+    /// Sets `kept` to a number for `read`, valid until `end`, or to 0 if there is nothing whole, and
+    /// `len` to how many bytes there are.
+    pub find: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            label: LoupeStr,
+            config: LoupeStr,
+            kept: *mut u64,
+            len: *mut u64,
+        ),
+    >,
+    /// Copies `n` bytes from `offset` on.
+    pub read: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            kept: u64,
+            offset: u64,
+            to: *mut u8,
+            n: usize,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+    pub end: Option<unsafe extern "C" fn(ctx: *mut c_void, kept: u64)>,
+    /// Keeps parts as one, one behind the other. Where this fails nothing is lost but time.
+    pub keep: Option<
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            label: LoupeStr,
+            config: LoupeStr,
+            n_parts: usize,
+            parts: *const LoupeBytes,
+            error: *mut LoupeError,
+        ) -> i32,
+    >,
+}
+
 const _: () = {
     assert!(size_of::<DLTensor>() == 48);
     assert!(size_of::<DLManagedTensorVersioned>() == 80);

@@ -196,7 +196,7 @@ impl Host {
         NonNull::new(found.cast_mut())
     }
 
-    fn table(&self) -> &LoupeHost {
+    pub(crate) fn table(&self) -> &LoupeHost {
         // SAFETY: checked for null and size in `from_raw`, whose caller promises its life.
         unsafe { self.raw.as_ref() }
     }

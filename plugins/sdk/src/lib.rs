@@ -49,6 +49,7 @@ mod glue;
 mod grid;
 mod host;
 mod inputs;
+mod keep;
 mod outputs;
 mod port;
 #[doc(hidden)]
@@ -69,6 +70,7 @@ pub mod prelude {
     pub use crate::grid::patch_grid;
     pub use crate::host::{Host, Level};
     pub use crate::inputs::Inputs;
+    pub use crate::keep::Kept;
     pub use crate::outputs::{Outputs, Wanted};
     pub use crate::port::{Port, Scope, Verb};
     pub use crate::schema::{NoConfig, Schema};

@@ -69,7 +69,7 @@ fn layout_checks() -> String {
         LoupePlugin { size flags n_components name version components get_extension }
         LoupeFit { fit_open fit_push fit_close fit_drop load }
         LoupeTaps { open open_at resume finish drop }
-        LoupeTool { answer }
+        LoupeTool { answer } LoupeKeep { find read end keep }
     }
     source + "int main(void) { return LOUPE_ABI == 1u && LOUPE_TENSORS == 2u ? 0 : 1; }\n"
 }
