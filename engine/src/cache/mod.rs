@@ -7,13 +7,14 @@
 //! twice are equal, so duplicates are harmless.
 //!
 //! ```text
-//! DIR/CACHE.toml    DIR/lock    DIR/shards/XX/NAME.h5    DIR/fingerprints/KEY.json
+//! DIR/CACHE.toml    DIR/lock    DIR/shards/XX/NAME.h5    DIR/fingerprints/KEY.json    DIR/kept/KEY.kept
 //! ```
 //! A writer that meets `RLIMIT_FSIZE` gets an error only if the process ignores SIGXFSZ: the
 //! program does so.
 
 mod fingerprint;
 mod index;
+mod kept;
 mod key;
 mod read;
 mod seal;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use fingerprint::Fingerprint;
+pub use kept::{KeptFile, Shelf};
 pub use key::{Key, KeyBuilder};
 pub use upkeep::{BadShard, GcReport, Row, Stat, VerifyReport};
 pub use value::{Array, Dtype, Meta, Sentence, Stored, quantise};
@@ -149,6 +151,11 @@ impl Cache {
         let entry = Arc::new(Entry::encode(meta, key, &stored, dtype)?);
         let full = store.state().enqueue(entry);
         if full { store.write_behind() } else { Ok(()) }
+    }
+
+    /// Where components' bytes are kept, unless the mode is `Off`.
+    pub fn shelf(&self) -> Option<Shelf> {
+        self.store.as_ref().map(|store| Shelf::of(store.dir()))
     }
 
     /// Writes what waits in memory. When it returns, the values survive a crash.

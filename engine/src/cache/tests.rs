@@ -1,6 +1,7 @@
 //! Each test reads as: what was stored, what happened to the file, what a reader gets.
 
 mod damage;
+mod kept;
 mod sharing;
 
 use super::*;

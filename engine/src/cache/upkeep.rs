@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use super::index::{Index, list};
+use super::kept::{Shelf, is_kept, named, verified};
 use super::read::Shard;
 use super::seal::Refusal;
 use super::store::Store;
@@ -23,12 +24,24 @@ pub struct Row {
     pub n_bytes: u64,
 }
 
+impl Row {
+    /// No stage's own: every stage that means the same bytes shares them.
+    fn of_kept(name: &str, n_bytes: u64) -> Self {
+        let (plugin, label) = name.split_once(": ").unwrap_or((name, ""));
+        let [stage, component, value] = ["-", plugin, label].map(str::to_owned);
+        Row { stage, component, value, n_values: 1, n_bytes }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
     pub n_shards: u64,
     pub n_values: u64,
     /// Of the values alone.
     pub value_bytes: u64,
+    /// Files that components keep, and their bytes.
+    pub n_kept: u64,
+    pub kept_bytes: u64,
     /// Of all files of the cache, set-aside and temporary ones too.
     pub disk_bytes: u64,
 }
@@ -56,7 +69,7 @@ pub struct GcReport {
 }
 
 impl Cache {
-    /// How many values each stage's output has, sorted by stage, component and value.
+    /// How many values each stage's output has, sorted by stage, component and value; then what components keep.
     pub fn ls(&self) -> Vec<Row> {
         let mut rows: BTreeMap<[String; 3], (u64, u64)> = BTreeMap::new();
         for shard in self.shards() {
@@ -68,6 +81,9 @@ impl Cache {
                 *n_bytes += bytes.sum::<u64>();
             }
         }
+        let kept = self.store.iter().flat_map(|store| Shelf::of(store.dir()).files());
+        let kept = kept.filter(|path| is_kept(path)).filter_map(|path| named(&path));
+        let kept: Vec<Row> = kept.map(|(name, n_bytes)| Row::of_kept(&name, n_bytes)).collect();
         rows.into_iter()
             .map(|([stage, component, value], (n_values, n_bytes))| Row {
                 stage,
@@ -76,6 +92,7 @@ impl Cache {
                 n_values,
                 n_bytes,
             })
+            .chain(kept)
             .collect()
     }
 
@@ -84,18 +101,22 @@ impl Cache {
             return Stat::default();
         };
         let shards = self.shards();
+        let files = all_files(store.dir());
+        let kept = || files.iter().filter(|path| is_kept(path));
         let groups = || shards.iter().flat_map(|shard| &shard.groups);
         Stat {
             n_shards: shards.len() as u64,
             n_values: groups().map(|group| group.keys.len() as u64).sum(),
             value_bytes: shards.iter().map(|shard| shard.n_bytes()).sum(),
-            disk_bytes: all_files(store.dir()).iter().map(|path| file_bytes(path)).sum(),
+            n_kept: kept().count() as u64,
+            kept_bytes: kept().map(|path| file_bytes(path)).sum(),
+            disk_bytes: files.iter().map(|path| file_bytes(path)).sum(),
         }
     }
 
     /// Reads every shard anew and checks seals and checksums; what was set aside since the cache
     /// was opened is bad too. `sample` in 0..=1 is the share of rows to read; which ones depends on
-    /// their keys alone. Nothing is changed.
+    /// their keys alone. What components keep is read whole. Nothing is changed.
     pub fn verify(&self, sample: f64) -> VerifyReport {
         let mut report = VerifyReport::default();
         let Some(store) = &self.store else {
@@ -104,7 +125,18 @@ impl Cache {
         report.bad = store.state().set_aside.clone();
         report.bad.retain(|bad| !bad.path.exists());
         report.n_shards = report.bad.len() as u64;
-        for path in all_files(store.dir()).into_iter().filter(|path| is_shard(path)) {
+        let files = all_files(store.dir());
+        for path in files.iter().filter(|path| is_kept(path)) {
+            report.n_shards += 1;
+            match verified(path) {
+                Ok(file) => {
+                    (report.n_values, report.n_bytes) =
+                        (report.n_values + 1, report.n_bytes + file.len)
+                }
+                Err(why) => report.bad.push(BadShard { path: path.clone(), why }),
+            }
+        }
+        for path in files.into_iter().filter(|path| is_shard(path)) {
             report.n_shards += 1;
             let checked = Shard::open(&path).and_then(|shard| {
                 let file = File::open(&path)?;
@@ -122,7 +154,7 @@ impl Cache {
     }
 
     /// Removes rejected files, temporary files of dead processes and, oldest first, as many shards
-    /// as it takes to keep at most `keep_bytes`. Errors: `Busy` if another run uses the cache;
+    /// and kept files as it takes to keep at most `keep_bytes`. Errors: `Busy` if another run uses the cache;
     /// `Write` if a file cannot be removed.
     pub fn gc(&self, keep_bytes: Option<u64>, dry_run: bool) -> Result<GcReport, CacheError> {
         let Some(store) = &self.store else {
@@ -156,7 +188,7 @@ impl Store {
         let mut report = GcReport::default();
         let mut shards = Vec::new();
         for path in all_files(self.dir()) {
-            if is_shard(&path) {
+            if is_shard(&path) || is_kept(&path) {
                 let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
                 shards.push((modified.unwrap_or(SystemTime::UNIX_EPOCH), path));
             } else if is_waste(&path) {
@@ -211,10 +243,11 @@ fn verify_rows(
 
 /// Every file of a cache, sorted within its folder.
 fn all_files(dir: &Path) -> Vec<PathBuf> {
-    let shards = dir.join("shards");
+    let (shards, kept) = (dir.join("shards"), Shelf::of(dir).files());
     let folders = [dir.to_owned(), dir.join("fingerprints"), shards.clone()].into_iter();
     let folders = folders.chain(list(&shards).into_iter().filter(|path| path.is_dir()));
-    folders.flat_map(|folder| list(&folder)).filter(|path| path.is_file()).collect()
+    let files = folders.flat_map(|folder| list(&folder)).chain(kept);
+    files.filter(|path| path.is_file()).collect()
 }
 
 fn is_shard(path: &Path) -> bool {

@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List the values by stage, component and output
+    /// List the values by stage, component and output, and what components keep
     Ls,
     /// Count values and bytes
     Stat,
@@ -99,16 +99,19 @@ fn stat(common: &Common, cache: &Cache, dir: &PathBuf) -> Outcome {
     if common.format == Format::Json {
         return print_json(&json!({
             "dir": dir, "n_shards": stat.n_shards, "n_values": stat.n_values,
-            "value_bytes": stat.value_bytes, "disk_bytes": stat.disk_bytes, "free_bytes": free,
+            "value_bytes": stat.value_bytes, "n_kept": stat.n_kept, "kept_bytes": stat.kept_bytes,
+            "disk_bytes": stat.disk_bytes, "free_bytes": free,
         }));
     }
     let free = free.map_or_else(|| "unknown".to_owned(), size);
     print(&format!(
-        "folder   {}\nfiles    {}\nvalues   {} ({})\non disk  {}\nfree     {free}\n",
+        "folder   {}\nfiles    {}\nvalues   {} ({})\nkept     {} ({})\non disk  {}\nfree     {free}\n",
         dir.display(),
         stat.n_shards,
         stat.n_values,
         size(stat.value_bytes),
+        stat.n_kept,
+        size(stat.kept_bytes),
         size(stat.disk_bytes),
     ))
 }

@@ -1,17 +1,18 @@
 //! Services that the engine gives to components, and the C functions through which they reach them.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use loupe_plugin::abi::{
-    LOUPE_ABI, LOUPE_ERROR, LOUPE_LOG_DEBUG, LOUPE_LOG_ERROR, LOUPE_LOG_WARN, LOUPE_OK, LoupeBytes,
-    LoupeError, LoupeHost, LoupeStr,
+    LOUPE_ABI, LOUPE_ERROR, LOUPE_EXT_KEEP, LOUPE_LOG_DEBUG, LOUPE_LOG_ERROR, LOUPE_LOG_WARN,
+    LOUPE_OK, LoupeBytes, LoupeError, LoupeHost, LoupeStr,
 };
 use memmap2::Mmap;
 
+use super::keep::{self, Keeper};
 use super::raw::{str_of, write_error};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +37,10 @@ pub trait HostServices: Send + Sync {
     fn random(&self, out: &mut [u64]);
     /// Errors: the file is not among those the stage's config names, or cannot be read.
     fn open(&self, path: &str) -> Result<Arc<Mmap>, String>;
+    /// What keeps bytes for the component from run to run, where anything does.
+    fn keeper(&self) -> Option<&dyn Keeper> {
+        None
+    }
 }
 
 /// Called with the stage's name, the level and the text.
@@ -55,11 +60,12 @@ pub struct StageHost {
     pub cancel: Arc<AtomicBool>,
     pub log: Log,
     pub progress: Progress,
+    pub keeper: Option<Box<dyn Keeper>>,
     random: Mutex<blake3::OutputReader>,
 }
 
 impl StageHost {
-    /// A host that opens `files` and says nothing; `log` and `progress` may be set. The same seed
+    /// A host that opens `files`, says nothing and keeps nothing; `log`, `progress` and `keeper` may be set. The same seed
     /// and stage give the same random numbers.
     pub fn new(
         stage: &str,
@@ -77,6 +83,7 @@ impl StageHost {
             cancel,
             log: Box::new(|_, _, _| {}),
             progress: Box::new(|_, _, _| {}),
+            keeper: None,
             random: Mutex::new(hasher.finalize_xof()),
         }
     }
@@ -114,6 +121,10 @@ impl HostServices for StageHost {
         }
     }
 
+    fn keeper(&self) -> Option<&dyn Keeper> {
+        self.keeper.as_deref()
+    }
+
     fn open(&self, path: &str) -> Result<Arc<Mmap>, String> {
         if !self.files.iter().any(|file| file == Path::new(path)) {
             let stage = &self.stage;
@@ -130,7 +141,8 @@ impl HostServices for StageHost {
 /// The table a component holds for its life, and what its pointers lead to.
 pub(super) struct HostTable {
     pub table: LoupeHost,
-    services: Arc<dyn HostServices>,
+    pub(super) services: Arc<dyn HostServices>,
+    pub(super) kept: Mutex<keep::Found>,
     /// Files handed out: they live as long as the host.
     opened: Mutex<Vec<Arc<Mmap>>>,
 }
@@ -160,6 +172,7 @@ impl HostTable {
         Arc::new_cyclic(|weak: &Weak<Self>| Self {
             table: table(weak.as_ptr().cast_mut().cast()),
             services,
+            kept: Mutex::default(),
             opened: Mutex::default(),
         })
     }
@@ -170,7 +183,11 @@ impl HostTable {
 ///
 /// # Safety
 /// `ctx` is the `ctx` of a live `HostTable`.
-unsafe fn with<T>(ctx: *mut c_void, otherwise: T, work: impl FnOnce(&HostTable) -> T) -> T {
+pub(super) unsafe fn with<T>(
+    ctx: *mut c_void,
+    otherwise: T,
+    work: impl FnOnce(&HostTable) -> T,
+) -> T {
     if ctx.is_null() {
         return otherwise;
     }
@@ -276,7 +293,19 @@ unsafe extern "C" fn open(
     }
 }
 
-/// This engine offers no extension yet; a plugin takes null for an answer.
-unsafe extern "C" fn get_extension(_ctx: *mut c_void, _id: *const c_char) -> *const c_void {
-    std::ptr::null()
+/// A plugin takes null for an answer: what it asks for is not there, or not in this run.
+unsafe extern "C" fn get_extension(ctx: *mut c_void, id: *const c_char) -> *const c_void {
+    if id.is_null() {
+        return std::ptr::null();
+    }
+    // SAFETY: an id ends in NUL and lives through the call.
+    let id = unsafe { CStr::from_ptr(id) };
+    let keeps = |host: &HostTable| {
+        id.to_bytes() == LOUPE_EXT_KEEP.as_bytes() && host.services.keeper().is_some()
+    };
+    // SAFETY: the plugin passes its host's context.
+    match unsafe { with(ctx, false, keeps) } {
+        true => (&raw const keep::TABLE).cast(),
+        false => std::ptr::null(),
+    }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use serde_json::Value;
 
 use super::class::hook;
+use super::keep::StageKeeper;
 use super::meter::{Calls, Cost, Meter, Work};
 use super::reads::Reads;
 use super::source::Image;
@@ -19,7 +20,7 @@ use crate::hooks::{Hooks, Limits};
 use crate::image::Rgb;
 use crate::pipeline::model::{Component, Pipeline, Stage};
 use crate::plugin::info::{Catalog, ComponentInfo, Kind};
-use crate::plugin::{Instance, Level, Loader, StageHost};
+use crate::plugin::{Instance, Keeper, Level, Loader, StageHost};
 
 /// How a run is set up, apart from its pipeline.
 #[derive(Clone, Debug, Default)]
@@ -138,6 +139,10 @@ impl<'p> Engine<'p> {
         files: Vec<PathBuf>,
     ) -> Result<Instance, RunError> {
         let info = self.info(stage)?;
+        let keeper = self.cache.shelf().map(|shelf| {
+            let (plugin, files) = (info.plugin.clone(), files.clone());
+            Box::new(StageKeeper { shelf, plugin, files }) as Box<dyn Keeper>
+        });
         let mut host = StageHost::new(
             &self.pipeline.stages[stage].name,
             self.pipeline.run.seed,
@@ -145,6 +150,7 @@ impl<'p> Engine<'p> {
             self.pool.clone(),
             self.options.cancel.clone(),
         );
+        host.keeper = keeper;
         let least = if self.options.verbose { Level::Debug } else { Level::Warn };
         host.log = Box::new(move |stage, level, text| {
             if level <= least {

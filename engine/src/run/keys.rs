@@ -1,8 +1,11 @@
 //! Keys of stages and of the tensors they make, computed without computing a tensor: content of images and files,
 //! configs, component revisions and upstream keys, and nothing that differs between two machines or two days.
 
-use std::fs::File;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use loupe_kernels::Isa;
 use serde_json::Value;
@@ -85,15 +88,29 @@ fn json<T: serde::Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
 }
 
-/// BLAKE3 of a file's bytes.
+/// BLAKE3 of a file's bytes. Weights are large and named by several stages, so a file that has not changed since is
+/// not read again in this process.
 pub fn file_digest(path: &Path) -> Result<[u8; 32], RunError> {
     let fail = |source: std::io::Error| RunError::ReadFile {
         path: path.to_owned(),
         message: source.to_string(),
     };
+    type Read = BTreeMap<PathBuf, (u64, Option<SystemTime>, [u8; 32])>;
+    static READ: Mutex<Read> = Mutex::new(BTreeMap::new());
+    let read = || READ.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = File::open(path).map_err(fail)?;
+    let state = |metadata: Metadata| (metadata.len(), metadata.modified().ok());
+    let (len, modified) = file.metadata().map(state).map_err(fail)?;
+    if let Some((_, _, digest)) =
+        read().get(path).filter(|known| (known.0, known.1) == (len, modified))
+    {
+        return Ok(*digest);
+    }
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path).map_err(fail)?).map_err(fail)?;
-    Ok(*hasher.finalize().as_bytes())
+    hasher.update_reader(file).map_err(fail)?;
+    let digest = *hasher.finalize().as_bytes();
+    read().insert(path.to_owned(), (len, modified, digest));
+    Ok(digest)
 }
 
 /// Lower-case hexadecimal.

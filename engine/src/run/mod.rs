@@ -12,6 +12,7 @@ mod engine;
 mod fit;
 mod guard;
 mod holds;
+mod keep;
 mod keys;
 mod meter;
 mod reads;
