@@ -53,8 +53,8 @@ fn make(name: &str, form: &str) -> Outcome<Clip> {
         _ => return Err(format!("no form is called `{form}`").into()),
     };
     let weights: Arc<dyn Weights + Send + Sync> = Arc::new(random);
-    let packing = Packing { isa: Isa::best()?, precision, threads: Threads::Library };
-    Ok(Clip::packed(config, &weights, packing)?)
+    let packing = Packing { isa: Isa::best()?, precision, threads: Threads::Library, keeper: None };
+    Ok(Clip::packed(config, &weights, &packing)?)
 }
 
 fn encode(clip: &Clip, size: usize, with_gem: bool) -> Outcome<f64> {

@@ -20,7 +20,7 @@ pub enum Source<'a> {
     /// candle's blocks.
     Plain(&'a dyn Weights),
     /// Packed ones.
-    Packed(&'a Arc<dyn Weights + Send + Sync>, Packing),
+    Packed(&'a Arc<dyn Weights + Send + Sync>, &'a Packing),
 }
 
 impl Source<'_> {
@@ -41,15 +41,13 @@ impl Source<'_> {
     fn trunk(&self, layout: Layout) -> Result<Trunk> {
         match self {
             Source::Plain(weights) => Trunk::plain(layout, *weights),
-            Source::Packed(weights, packing) => {
-                Trunk::packed(layout, Arc::clone(weights), *packing)
-            }
+            Source::Packed(weights, packing) => Trunk::packed(layout, Arc::clone(weights), packing),
         }
     }
 
     /// `weight [n_out, n_in]`, as files have it.
     fn matrix(&self, weight: &[f32], n_out: usize, n_in: usize) -> Result<Matrix> {
-        let Source::Packed(_, Packing { isa, precision, threads }) = self else {
+        let Source::Packed(_, Packing { isa, precision, threads, .. }) = self else {
             let weight = ops::transposed(weight, n_out, n_in, Threads::Library)?;
             return Ok(Matrix::Plain(ops::from_vec(weight, &[n_in, n_out])?));
         };

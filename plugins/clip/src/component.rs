@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::config::{Activation, ModelConfig};
 use crate::error::ClipError;
 use crate::form::Form;
+use crate::kept::Keeper;
 use crate::keys::{ActivationKey, ClipConfig, GemConfig, PositionKey};
 use crate::model::{Clip, Request};
 use crate::vision::{Gem, N_PREFIX};
@@ -269,7 +270,8 @@ fn load(
     config.activation = explicit.unwrap_or(config.activation);
     if weights == "random" {
         let source = Random::new(seed, &config);
-        return Ok(form.clip(config, source, host)?);
+        let keeper = Keeper { host: *host, weights: json!({ "random": seed }) };
+        return Ok(form.clip(config, source, keeper)?);
     }
     let (file, n_further) = if weights == starter::NAME {
         starter::weights(&config)?
@@ -283,7 +285,8 @@ fn load(
     if explicit.is_none() && (weights == "openai" || file.is_openai()) {
         config.activation = Activation::QuickGelu;
     }
-    Ok(form.clip(config, file, host).map_err(|error| error.in_file(weights))?)
+    let keeper = Keeper { host: *host, weights: json!(weights) };
+    Ok(form.clip(config, file, keeper).map_err(|error| error.in_file(weights))?)
 }
 
 fn open_file<'a>(

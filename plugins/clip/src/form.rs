@@ -7,6 +7,7 @@ use loupe_plugin::prelude::*;
 
 use crate::config::ModelConfig;
 use crate::error::ClipError;
+use crate::kept::Keeper;
 use crate::keys::{BackendKey, PrecisionKey};
 use crate::model::Clip;
 use crate::threads::Threads;
@@ -53,14 +54,14 @@ impl Form {
         }
     }
 
-    /// A model in this form, on the host's threads.
+    /// A model in this form, on the host's threads, whose packed weights the host keeps.
     pub fn clip(
         self,
         config: ModelConfig,
         weights: impl Weights + Send + Sync + 'static,
-        host: &Host,
+        keeper: Keeper,
     ) -> crate::error::Result<Clip> {
-        let threads = Threads::Host(*host);
+        let threads = Threads::Host(keeper.host);
         match self {
             Form::Candle => {
                 threads.ready_library();
@@ -68,7 +69,8 @@ impl Form {
             }
             Form::Packed(isa, precision) => {
                 let weights: Arc<dyn Weights + Send + Sync> = Arc::new(weights);
-                Clip::packed(config, &weights, Packing { isa, precision, threads })
+                let packing = Packing { isa, precision, threads, keeper: Some(keeper) };
+                Clip::packed(config, &weights, &packing)
             }
         }
     }

@@ -108,7 +108,7 @@ impl Clip {
     pub fn packed(
         config: ModelConfig,
         weights: &Arc<dyn Weights + Send + Sync>,
-        packing: Packing,
+        packing: &Packing,
     ) -> Result<Self> {
         Self::from_source(config, &Source::Packed(weights, packing))
     }

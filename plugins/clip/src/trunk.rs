@@ -8,6 +8,7 @@ use loupe_kernels::{AlikePass, BlockShape, BlockWeights, Blocks, Isa, Precision,
 
 use crate::assemble;
 use crate::error::Result;
+use crate::kept::Keeper;
 use crate::ops;
 use crate::threads::Threads;
 use crate::vision::{Block, Gem};
@@ -22,12 +23,20 @@ pub struct Layout {
     pub shape: BlockShape,
 }
 
+impl Layout {
+    pub fn name(&self) -> &'static str {
+        if self.prefix.is_empty() { "text tower" } else { "image tower" }
+    }
+}
+
 /// What weights are packed for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Packing {
     pub isa: Isa,
     pub precision: Precision,
     pub threads: Threads,
+    /// `None`: packed at every start.
+    pub keeper: Option<Keeper>,
 }
 
 /// The blocks of a tower.
@@ -47,26 +56,22 @@ impl Trunk {
         Ok(Trunk { layout, packed: None, threads: Threads::Library, plain, weights: None })
     }
 
-    /// Packed blocks, and `weights` kept for the day that a pass is walked back.
+    /// Packed blocks, from what was kept of them or else from `weights`; and `weights` kept for the day that a pass is walked back.
     pub fn packed(
         layout: Layout,
         weights: Arc<dyn Weights + Send + Sync>,
-        Packing { isa, precision, threads }: Packing,
+        packing: &Packing,
     ) -> Result<Self> {
-        let mut packed = blocks(layout.shape, isa, precision);
-        for index in 0..layout.n_blocks {
-            let parts = assemble::block_parts(&*weights, layout, index)?;
-            let [ln_1, qkv, out, ln_2, fc, proj] = &parts;
-            let weights = BlockWeights {
-                ln_1: lent(ln_1),
-                qkv: lent(qkv),
-                out: lent(out),
-                ln_2: lent(ln_2),
-                fc: lent(fc),
-                proj: lent(proj),
-            };
-            threads.lend(|team| packed.push(&weights, team))??;
+        let mut packed = blocks(layout.shape, packing.isa, packing.precision);
+        let keeper = packing.keeper.as_ref();
+        let taken = keeper.map(|keeper| keeper.take_up(&mut *packed, layout, packing));
+        if !taken.transpose()?.unwrap_or(false) {
+            pack(&mut *packed, layout, &*weights, packing.threads)?;
+            if let Some(keeper) = keeper {
+                keeper.keep(&*packed, layout, packing);
+            }
         }
+        let threads = packing.threads;
         let plain = OnceLock::new();
         Ok(Trunk { layout, packed: Some(packed), threads, plain, weights: Some(weights) })
     }
@@ -126,6 +131,29 @@ impl Trunk {
         };
         Ok((ops::from_vec(values, &dims)?, stream))
     }
+}
+
+/// Packs all blocks behind those there are.
+fn pack(
+    packed: &mut dyn Blocks,
+    layout: Layout,
+    weights: &dyn Weights,
+    threads: Threads,
+) -> Result<()> {
+    for index in 0..layout.n_blocks {
+        let parts = assemble::block_parts(weights, layout, index)?;
+        let [ln_1, qkv, out, ln_2, fc, proj] = &parts;
+        let weights = BlockWeights {
+            ln_1: lent(ln_1),
+            qkv: lent(qkv),
+            out: lent(out),
+            ln_2: lent(ln_2),
+            fc: lent(fc),
+            proj: lent(proj),
+        };
+        threads.lend(|team| packed.push(&weights, team))??;
+    }
+    Ok(())
 }
 
 fn lent([weight, bias]: &[Vec<f32>; 2]) -> [&[f32]; 2] {

@@ -87,8 +87,8 @@ pub fn every(config: &ModelConfig, golden: &Tensors) -> Vec<Clip> {
 
 pub fn packed(config: &ModelConfig, golden: &Tensors, isa: Isa, precision: Precision) -> Clip {
     let weights: Arc<dyn Weights + Send + Sync> = Arc::new(Recorded(golden.clone()));
-    let packing = Packing { isa, precision, threads: Threads::Library };
-    Clip::packed(config.clone(), &weights, packing).unwrap()
+    let packing = Packing { isa, precision, threads: Threads::Library, keeper: None };
+    Clip::packed(config.clone(), &weights, &packing).unwrap()
 }
 
 pub fn gelu() -> (Vec<Clip>, Tensors) {
