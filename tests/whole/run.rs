@@ -4,6 +4,7 @@
 mod folder;
 mod hooks;
 mod images;
+mod kept;
 mod learned;
 mod measured;
 mod predict;
