@@ -27,9 +27,7 @@ pub fn layer(
     team: Team,
 ) -> Result<Box<dyn Layer>, KernelError> {
     sized("weight", weight, n_in * bias.len())?;
-    let order = |n: usize| (0..n).map(Some).collect();
-    let (outputs, inputs) = (order(bias.len()), order(n_in));
-    let layer = product::Layer { weight, bias, n_in, outputs, inputs };
+    let layer = product::Layer::plain(weight, bias, n_in);
     Ok(for_tile(isa, precision, Make { layer, team }))
 }
 

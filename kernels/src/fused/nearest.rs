@@ -92,10 +92,9 @@ impl ForTile for Make<'_> {
     fn make<T: Tile>(self) -> Box<dyn Rows> {
         let Make { rows, width, team } = self;
         let n_rows = rows.len() / width.max(1);
-        let order = |n: usize| (0..n).map(Some).collect();
-        let (outputs, inputs, bias) = (order(n_rows), order(width), vec![0.0; n_rows]);
-        let layer = Layer { weight: rows, bias: &bias, n_in: width, outputs, inputs };
-        Box::new(Bank { packed: Packed::<T>::new(&layer, team), n_rows, width })
+        let bias = vec![0.0; n_rows];
+        let packed = Packed::<T>::new(&Layer::plain(rows, &bias, width), team);
+        Box::new(Bank { packed, n_rows, width })
     }
 }
 

@@ -40,6 +40,14 @@ pub(super) struct Layer<'a> {
     pub(super) inputs: Vec<Option<usize>>,
 }
 
+impl<'a> Layer<'a> {
+    /// Outputs and inputs in the file's order.
+    pub(super) fn plain(weight: &'a [f32], bias: &'a [f32], n_in: usize) -> Self {
+        let order = |n: usize| (0..n).map(Some).collect();
+        Layer { weight, bias, n_in, outputs: order(bias.len()), inputs: order(n_in) }
+    }
+}
+
 impl<T: Multiply> Packed<T> {
     pub(super) fn new(layer: &Layer, team: Team) -> Self {
         let k_len = layer.inputs.len().next_multiple_of(T::KU);
