@@ -1,7 +1,7 @@
 //! Packed blocks as bytes that outlive the process, and back.
 //!
 //! Weights are copied to huge pages and not computed with where they were mapped: with small pages a pass
-//! takes a third longer.
+//! takes longer.
 
 use super::block::{Block, Normed};
 use super::buffer::{Buffer, Plain, bytes_of, bytes_of_mut};
