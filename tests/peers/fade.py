@@ -126,10 +126,7 @@ def main():
     for precision, loupe in ours.items():
         print(f"loupe {precision}")
         rounds.agree(loupe.outputs(), want, 0.99 if precision == "bf16" else 0.9999)
-        for name, peer in peers.items():
-            rounds.compare(name, loupe.run, lambda: rounds.timed(peer), asked.pairs, total, loupe.ceiling)
-        rounds.head(f"loupe's peak {loupe.peak_gb():.2f} GB")
-        loupe.close()
+        rounds.against(loupe, peers, asked.pairs, total)
 
 
 if __name__ == "__main__":

@@ -105,15 +105,19 @@ def agree(ours, theirs, least):
 
 def compare(name, ours, theirs, pairs, flop=None, ceiling=None):
     """Turns of ours, theirs, theirs, ours; both give their seconds. Prints medians and the ratio theirs / ours; with `flop`
-    of a turn their rate, and with `ceiling`, which measures FLOP a second between turns, the share of it.
+    of a turn their rate, and with `ceiling`, which measures FLOP a second between turns, the share of it. One pair is for
+    what takes many minutes: a turn each, and none before to warm up.
     """
-    ours(), theirs()
     own, peer, ceilings = [], [], []
-    for _ in range((pairs + 1) // 2):
-        own.append(ours())
-        peer += [theirs(), theirs()]
-        own.append(ours())
-        ceilings += [ceiling()] if ceiling else []
+    if pairs == 1:
+        own, peer = [ours()], [theirs()]
+    else:
+        ours(), theirs()
+        for _ in range((pairs + 1) // 2):
+            own.append(ours())
+            peer += [theirs(), theirs()]
+            own.append(ours())
+            ceilings += [ceiling()] if ceiling else []
     ratios = [b / a for a, b in zip(own, peer)]
     low, high = interval(ratios)
     rate = f", {flop / statistics.median(own) / 1e9:.0f} GFLOP/s" if flop else ""
@@ -126,3 +130,11 @@ def compare(name, ours, theirs, pairs, flop=None, ceiling=None):
         f"ratio {statistics.median(ratios):.2f} [{low:.2f}, {high:.2f}], {len(ratios)} pairs, load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
+
+
+def against(loupe, peers, pairs, flop):
+    """`compare` with each of the peers, functions by name; then loupe's peak, and its end."""
+    for name, peer in peers.items():
+        compare(name, loupe.run, lambda: timed(peer), pairs, flop, loupe.ceiling)
+    head(f"loupe's peak {loupe.peak_gb():.2f} GB")
+    loupe.close()

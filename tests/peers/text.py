@@ -78,10 +78,7 @@ def main():
     rounds.head(f"ViT-L/14's text tower, {len(texts)} sentences of {spread}, {flop / 1e12:.2f} TFLOP used")
     rounds.agree(ours, want, 0.999 if asked.precision == "bf16" else 0.999999)
     peers = {f"PyTorch {asked.precision}, 77 tokens": whole, f"PyTorch {asked.precision}, trimmed": trimmed}
-    for name, peer in peers.items():
-        rounds.compare(name, loupe.run, lambda: rounds.timed(peer), asked.pairs, flop, loupe.ceiling)
-    rounds.head(f"loupe's peak {loupe.peak_gb():.2f} GB")
-    loupe.close()
+    rounds.against(loupe, peers, asked.pairs, flop)
 
 
 if __name__ == "__main__":
