@@ -9,6 +9,7 @@
 
 mod activation;
 pub mod approx;
+mod bytes;
 mod dense;
 mod error;
 mod fused;
@@ -28,6 +29,8 @@ mod unit_rows;
 mod vectorised;
 
 pub use activation::{sigmoid, sigmoids, silu};
+pub use activation::{sigmoid, silu};
+pub use bytes::bytes_of;
 pub use dense::{add_dense, add_dense_reference};
 pub use error::KernelError;
 pub use fused::{
