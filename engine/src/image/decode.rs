@@ -78,6 +78,8 @@ pub fn decode_mask(bytes: &[u8], name: &str, mask_above: u8) -> Result<Mask, Ima
     let limit = u16::from(mask_above) * 257;
     let pixels = if let Some(values) = as_u16(&image) {
         values.chunks_exact(n_channels).map(|pixel| pixel[0] > limit).collect()
+    } else if n_channels == 1 {
+        image.as_bytes().iter().map(|value| *value > mask_above).collect()
     } else {
         image.as_bytes().chunks_exact(n_channels).map(above_u8).collect()
     };
