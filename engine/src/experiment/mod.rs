@@ -95,7 +95,7 @@ pub fn run_cell(
     folder: &mut RunFolder,
     watch: &mut dyn Watch,
 ) -> Result<CellResult, ExperimentError> {
-    let (ahead, behind) = sync_channel(N_WAITING);
+    let (ahead, behind) = sync_channel(cell.engine.most_waiting());
     let (scored, judged) = thread::scope(|scope| {
         let judge = scope.spawn(|| judge_all(cell, behind, folder));
         let scored = score_all(cell, ahead, watch);
@@ -123,9 +123,6 @@ enum Work<'c> {
     /// The class is complete; without it, it was stopped.
     Done,
 }
-
-/// Scores that wait to be judged: enough for one to be ready, few enough to hold in memory.
-const N_WAITING: usize = 4;
 
 fn score_all<'c>(
     cell: &'c Cell<'c>,

@@ -10,6 +10,9 @@ use crate::cache;
 use crate::pipeline::model::{Augment, Component, FitOn, Label};
 use crate::plugin::info::Kind;
 
+/// Share of `run.memory` that maps which wait to be judged may take.
+const WAITING_SHARE: u64 = 64;
+
 /// One thing that is held.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Holding {
@@ -59,12 +62,30 @@ impl Engine<'_> {
         // One is always read, however large it is.
         let ahead = n_ahead.saturating_mul(one).min((self.pipeline.run.memory / SHARE).max(one));
         hold("images".to_owned(), Some(ahead), "decoded and prepared, read ahead");
+        let maps = (self.most_waiting() as u64).saturating_mul(self.map_bytes());
+        hold("maps".to_owned(), Some(maps), "at most, scored and not yet judged");
         if self.caches() {
             let queues = cache::MEMORY_BYTES as u64;
             hold("cache".to_owned(), Some(queues), "at most, on the way to the disk");
         }
         hold("metrics".to_owned(), Some(metrics), "at most, then temporary files");
         holdings
+    }
+
+    /// Scores that may wait to be judged: while a class is closed, the next one's are made.
+    pub fn most_waiting(&self) -> usize {
+        let fit = (self.pipeline.run.memory / WAITING_SHARE).checked_div(self.map_bytes());
+        usize::try_from(fit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX).clamp(4, 128)
+    }
+
+    /// Bytes of an image's map, which is as large as the largest of the sizes, at most.
+    fn map_bytes(&self) -> u64 {
+        let stages = self.pipeline.stages.iter().map(|stage| match &stage.component {
+            Component::Prepare(prepare) => prepare.sizes.iter().copied().max().unwrap_or(0),
+            Component::Map(map) => map.size,
+            _ => 0,
+        });
+        u64::from(stages.max().unwrap_or(0)).pow(2).saturating_mul(4)
     }
 
     /// Bytes of all that one image feeds to a call.
