@@ -31,6 +31,26 @@ pub fn for_each_chunk<T: Send>(
     });
 }
 
+/// Values below which a line's work is not worth a thread's waking.
+const LEAST_VALUES: usize = 1 << 14;
+
+/// Gives each line of `values`, with its index, to `f`; as many at a time as are worth a thread, so
+/// that small work stays with who asks for it.
+pub(crate) fn for_each_line<T: Send>(
+    values: &mut [T],
+    line_len: usize,
+    par: ParallelFor,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
+    let line_len = line_len.max(1);
+    let n_lines = LEAST_VALUES.div_ceil(line_len);
+    for_each_chunk(values, n_lines * line_len, par, |i, lines| {
+        for (j, line) in lines.chunks_mut(line_len).enumerate() {
+            f(i * n_lines + j, line);
+        }
+    });
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -55,6 +75,20 @@ pub(crate) mod tests {
         fn chunk_len(i: usize) -> usize {
             if i == 2 { 2 } else { 4 }
         }
+    }
+
+    #[test]
+    fn lines_keep_their_indices_and_a_few_stay_on_the_callers_thread() {
+        let numbered = |n_lines: usize, par: ParallelFor| {
+            let mut values = vec![0; n_lines * 100];
+            for_each_line(&mut values, 100, par, |i, line| line.fill(i));
+            values.chunks(100).enumerate().all(|(i, line)| line == [i; 100])
+        };
+        assert!(numbered(500, &backwards_on_two_threads));
+        assert!(numbered(164, &|n, f| {
+            assert_eq!(n, 1);
+            f(0);
+        }));
     }
 
     #[test]

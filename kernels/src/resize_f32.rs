@@ -4,7 +4,7 @@
 //! only (`taps`): rounding to f32 happens between the passes, as in the programs they follow.
 
 use crate::error::{KernelError, check_finite, check_shape, volume};
-use crate::parallel::{ParallelFor, for_each_chunk};
+use crate::parallel::{ParallelFor, for_each_line};
 use crate::taps::{self, Taps, Window};
 
 /// OpenCV's `resize(INTER_LINEAR)` on f32: half-pixel centres, no antialias, border repeated.
@@ -102,7 +102,7 @@ pub fn opencv_bilinear_u8(
     }
     let (columns, rows) = (fixed_table(w, out_w, true), fixed_table(h, out_h, false));
     let mut out = vec![0_u8; n * out_h * out_w];
-    for_each_chunk(&mut out, out_w, par, |i, line| {
+    for_each_line(&mut out, out_w, par, |i, line| {
         let plane = &maps[i / out_h * h * w..][..h * w];
         let row = &rows[i % out_h];
         let (top, bottom) = (&plane[row.low * w..][..w], &plane[row.high * w..][..w]);
@@ -183,7 +183,7 @@ fn apply(x: &[f32], [_, n_in, inner]: [usize; 3], taps: &Taps, par: ParallelFor)
                 (start, _) => (start, start, [1.0, 0.0]),
             })
             .collect();
-        for_each_chunk(&mut out, n_out, par, |outer, line| {
+        for_each_line(&mut out, n_out, par, |outer, line| {
             let line_in = &x[outer * n_in..][..n_in];
             for (value, (low, high, weights)) in line.iter_mut().zip(&pairs) {
                 *value = line_in[*low] * weights[0] + line_in[*high] * weights[1];
@@ -192,7 +192,7 @@ fn apply(x: &[f32], [_, n_in, inner]: [usize; 3], taps: &Taps, par: ParallelFor)
         return out;
     }
     if inner == 1 {
-        for_each_chunk(&mut out, n_out, par, |outer, line| {
+        for_each_line(&mut out, n_out, par, |outer, line| {
             let line_in = &x[outer * n_in..][..n_in];
             for (i, value) in line.iter_mut().enumerate() {
                 let (start, weights) = taps.at(i);
@@ -202,7 +202,7 @@ fn apply(x: &[f32], [_, n_in, inner]: [usize; 3], taps: &Taps, par: ParallelFor)
         });
         return out;
     }
-    for_each_chunk(&mut out, inner, par, |i, line| {
+    for_each_line(&mut out, inner, par, |i, line| {
         let (start, weights) = taps.at(i % n_out);
         let plane = &x[i / n_out * n_in * inner..][..n_in * inner];
         for (j, weight) in weights.iter().enumerate() {

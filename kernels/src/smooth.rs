@@ -1,5 +1,5 @@
 use crate::error::{KernelError, check_finite, check_shape};
-use crate::parallel::{ParallelFor, for_each_chunk};
+use crate::parallel::{ParallelFor, for_each_line};
 use crate::vectorised::run_vectorised;
 
 /// Gaussian smoothing of maps, scipy's `gaussian_filter(map, sigma)` with its defaults: reflected
@@ -26,7 +26,7 @@ pub fn gaussian_blur(
     }
     let [_, h, w] = nhw;
     let mut tall = vec![0.0_f32; maps.len()];
-    for_each_chunk(&mut tall, w, par, |i, line| {
+    for_each_line(&mut tall, w, par, |i, line| {
         let plane = &maps[i / h * h * w..][..h * w];
         let row = |offset: isize| &plane[reflect((i % h) as isize + offset, h) * w..][..w];
         let pairs: Vec<_> = (0..half.len() as isize).map(|j| [row(-j), row(j)]).collect();
@@ -34,7 +34,7 @@ pub fn gaussian_blur(
     });
     let mut out = vec![0.0_f32; maps.len()];
     let radius = half.len() - 1;
-    for_each_chunk(&mut out, w, par, |i, line| {
+    for_each_line(&mut out, w, par, |i, line| {
         let row = &tall[i * w..][..w];
         let padded: Vec<f32> =
             (0..w + 2 * radius).map(|x| row[reflect(x as isize - radius as isize, w)]).collect();
