@@ -1,7 +1,5 @@
 //! The logistic function without branches or calls, so that loops over it become vector code.
 
-use crate::vectorised::run_vectorised;
-
 /// Adding it pushes a float's fraction out: what remains is a whole number in its lowest bits.
 const ROUNDER: f32 = 12_582_912.0;
 /// ln 2 in two parts; the first has so few digits that its multiples are exact.
@@ -24,14 +22,18 @@ pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + power)
 }
 
-/// `sigmoid(gain * x)` of every value, in place.
-pub fn sigmoids(values: &mut [f32], gain: f32) {
-    run_vectorised(|| values.iter_mut().for_each(|value| *value = sigmoid(gain * *value)));
+vectorised! {
+    /// `sigmoid(gain * x)` of every value, in place.
+    pub fn sigmoids(values: &mut [f32], gain: f32) {
+        values.iter_mut().for_each(|value| *value = sigmoid(gain * *value));
+    }
 }
 
-/// `x * sigmoid(x)` of every value, in place. Source: SiLU, arXiv:1702.03118.
-pub fn silu(values: &mut [f32]) {
-    run_vectorised(|| values.iter_mut().for_each(|value| *value *= sigmoid(*value)));
+vectorised! {
+    /// `x * sigmoid(x)` of every value, in place. Source: SiLU, arXiv:1702.03118.
+    pub fn silu(values: &mut [f32]) {
+        values.iter_mut().for_each(|value| *value *= sigmoid(*value));
+    }
 }
 
 #[cfg(test)]

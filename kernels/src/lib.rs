@@ -7,6 +7,9 @@
 //! Kernels own no threads: the caller passes a [`ParallelFor`]. Work is cut by the shape of the
 //! data alone, never by the number of threads, so the bytes of a result do not depend on it.
 
+#[macro_use]
+mod vectorised;
+
 mod activation;
 pub mod approx;
 mod bytes;
@@ -26,10 +29,8 @@ mod smooth;
 mod taps;
 mod text_model;
 mod unit_rows;
-mod vectorised;
 
 pub use activation::{sigmoid, sigmoids, silu};
-pub use activation::{sigmoid, silu};
 pub use bytes::bytes_of;
 pub use dense::{add_dense, add_dense_reference};
 pub use error::KernelError;
@@ -50,4 +51,3 @@ pub use resize_u8::{Filter, resize_u8, resize_u8_reference};
 pub use smooth::gaussian_blur;
 pub use text_model::{TextModel, TextRule};
 pub use unit_rows::unit_rows;
-pub use vectorised::run_vectorised;

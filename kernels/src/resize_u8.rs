@@ -8,7 +8,6 @@
 
 use crate::error::{KernelError, check_shape, volume};
 use crate::parallel::{ParallelFor, for_each_chunk};
-use crate::vectorised::run_vectorised;
 
 /// Bits after the point of a weight; with 8 for the pixel and 2 to spare for negative lobes it
 /// fills i32.
@@ -220,7 +219,7 @@ fn along_x(
             lanes.iter_mut().zip(line).for_each(|(vector, value)| vector[lane] = *value);
         }
         let mut lanes_out = vec![[0_u8; LANES]; line_out];
-        run_vectorised(|| x_kernel(&lanes, &mut lanes_out, channels, table));
+        x_kernel(&lanes, &mut lanes_out, channels, table);
         for (lane, line) in lines_out.chunks_exact_mut(line_out).enumerate() {
             line.iter_mut().zip(&lanes_out).for_each(|(value, vector)| *value = vector[lane]);
         }
@@ -228,17 +227,18 @@ fn along_x(
     out
 }
 
-#[inline(always)]
-fn x_kernel(lanes: &[[u8; LANES]], out: &mut [[u8; LANES]], channels: usize, table: &Table) {
-    for (i, pixel) in out.chunks_exact_mut(channels).enumerate() {
-        let (start, weights) = table.at(i);
-        for (c, vector) in pixel.iter_mut().enumerate() {
-            let mut sums = [1_i32 << (WEIGHT_BITS - 1); LANES];
-            let inputs = lanes[start * channels + c..].iter().step_by(channels);
-            for (weight, input) in weights.iter().zip(inputs) {
-                add_scaled(&mut sums, input, *weight);
+vectorised! {
+    fn x_kernel(lanes: &[[u8; LANES]], out: &mut [[u8; LANES]], channels: usize, table: &Table) {
+        for (i, pixel) in out.chunks_exact_mut(channels).enumerate() {
+            let (start, weights) = table.at(i);
+            for (c, vector) in pixel.iter_mut().enumerate() {
+                let mut sums = [1_i32 << (WEIGHT_BITS - 1); LANES];
+                let inputs = lanes[start * channels + c..].iter().step_by(channels);
+                for (weight, input) in weights.iter().zip(inputs) {
+                    add_scaled(&mut sums, input, *weight);
+                }
+                round_into(vector, &sums);
             }
-            round_into(vector, &sums);
         }
     }
 }
@@ -248,23 +248,24 @@ fn along_y(pixels: &[u8], h: usize, line: usize, table: &Table, par: ParallelFor
     for_each_chunk(&mut out, line, par, |y, line_out| {
         let (start, weights) = table.at(y);
         let rows = &pixels[start * line..][..weights.len().min(h - start) * line];
-        run_vectorised(|| y_kernel(rows, line_out, weights));
+        y_kernel(rows, line_out, weights);
     });
     out
 }
 
-#[inline(always)]
-fn y_kernel(rows: &[u8], line_out: &mut [u8], weights: &[i32]) {
-    let line = line_out.len();
-    for (block, values) in line_out.chunks_mut(BLOCK).enumerate() {
-        let mut sums = [1_i32 << (WEIGHT_BITS - 1); BLOCK];
-        for (weight, row) in weights.iter().zip(rows.chunks_exact(line)) {
-            match row[block * BLOCK..].first_chunk::<BLOCK>() {
-                Some(inputs) => add_scaled(&mut sums, inputs, *weight),
-                None => add_scaled(&mut sums, &row[block * BLOCK..], *weight),
+vectorised! {
+    fn y_kernel(rows: &[u8], line_out: &mut [u8], weights: &[i32]) {
+        let line = line_out.len();
+        for (block, values) in line_out.chunks_mut(BLOCK).enumerate() {
+            let mut sums = [1_i32 << (WEIGHT_BITS - 1); BLOCK];
+            for (weight, row) in weights.iter().zip(rows.chunks_exact(line)) {
+                match row[block * BLOCK..].first_chunk::<BLOCK>() {
+                    Some(inputs) => add_scaled(&mut sums, inputs, *weight),
+                    None => add_scaled(&mut sums, &row[block * BLOCK..], *weight),
+                }
             }
+            round_into(values, &sums);
         }
-        round_into(values, &sums);
     }
 }
 

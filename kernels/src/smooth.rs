@@ -1,6 +1,5 @@
 use crate::error::{KernelError, check_finite, check_shape};
 use crate::parallel::{ParallelFor, for_each_line};
-use crate::vectorised::run_vectorised;
 
 /// Gaussian smoothing of maps, scipy's `gaussian_filter(map, sigma)` with its defaults: reflected
 /// border (`d c b a | a b c d | d c b a`), kernel cut at 4 sigma, along y before x, each sum in f64
@@ -30,7 +29,7 @@ pub fn gaussian_blur(
         let plane = &maps[i / h * h * w..][..h * w];
         let row = |offset: isize| &plane[reflect((i % h) as isize + offset, h) * w..][..w];
         let pairs: Vec<_> = (0..half.len() as isize).map(|j| [row(-j), row(j)]).collect();
-        run_vectorised(|| weigh(line, &pairs, &half));
+        weigh(line, &pairs, &half);
     });
     let mut out = vec![0.0_f32; maps.len()];
     let radius = half.len() - 1;
@@ -40,26 +39,27 @@ pub fn gaussian_blur(
             (0..w + 2 * radius).map(|x| row[reflect(x as isize - radius as isize, w)]).collect();
         let pair = |j: usize| [&padded[radius - j..][..w], &padded[radius + j..][..w]];
         let pairs: Vec<_> = (0..half.len()).map(pair).collect();
-        run_vectorised(|| weigh(line, &pairs, &half));
+        weigh(line, &pairs, &half);
     });
     Ok(out)
 }
 
-/// `pairs[j]` are what lies `j` pixels off on both sides of each of the line's, and weighs `half[j]`; the
-/// first pair is the line itself. The outermost are added first behind it, as in scipy.
-#[inline(always)]
-fn weigh(line: &mut [f32], pairs: &[[&[f32]; 2]], half: &[f64]) {
-    /// Sums that the registers hold.
-    const BLOCK: usize = 16;
-    let (blocks, rest) = line.as_chunks_mut::<BLOCK>();
-    for (i, block) in blocks.iter_mut().enumerate() {
+vectorised! {
+    /// `pairs[j]` are what lies `j` pixels off on both sides of each of the line's, and weighs `half[j]`; the
+    /// first pair is the line itself. The outermost are added first behind it, as in scipy.
+    fn weigh(line: &mut [f32], pairs: &[[&[f32]; 2]], half: &[f64]) {
+        /// Sums that the registers hold.
+        const BLOCK: usize = 16;
+        let (blocks, rest) = line.as_chunks_mut::<BLOCK>();
+        for (i, block) in blocks.iter_mut().enumerate() {
+            let mut sums = [0.0; BLOCK];
+            add_pairs(&mut sums, i * BLOCK, pairs, half);
+            block.iter_mut().zip(sums).for_each(|(value, sum)| *value = sum as f32);
+        }
         let mut sums = [0.0; BLOCK];
-        add_pairs(&mut sums, i * BLOCK, pairs, half);
-        block.iter_mut().zip(sums).for_each(|(value, sum)| *value = sum as f32);
+        add_pairs(&mut sums[..rest.len()], blocks.len() * BLOCK, pairs, half);
+        rest.iter_mut().zip(sums).for_each(|(value, sum)| *value = sum as f32);
     }
-    let mut sums = [0.0; BLOCK];
-    add_pairs(&mut sums[..rest.len()], blocks.len() * BLOCK, pairs, half);
-    rest.iter_mut().zip(sums).for_each(|(value, sum)| *value = sum as f32);
 }
 
 #[inline(always)]

@@ -7,7 +7,6 @@ use crate::approx::exp_of_negative;
 use crate::error::{KernelError, check_finite};
 use crate::matmul::product_of_rows;
 use crate::parallel::{ParallelFor, for_each_chunk};
-use crate::vectorised::run_vectorised;
 
 /// Tokens of one unit of parallel work.
 const TOKENS: usize = 64;
@@ -112,7 +111,7 @@ impl TextModel {
                 // What is short is filled up with zeros: the bytes of a product's row may depend on how
                 // many rows there are.
                 let mut scaled = vec![0.0_f64; group * self.width];
-                scaled.iter_mut().zip(tokens).for_each(|(s, v)| *s = f64::from(scale * v));
+                put_scaled(&mut scaled, tokens, scale);
                 let [normal, anomalous] = [0, 1].map(|label| self.logits(label, &scaled));
                 for (margin, (normal, anomalous)) in
                     out.iter_mut().zip(normal.iter().zip(anomalous))
@@ -138,21 +137,19 @@ impl TextModel {
     /// One logit of a label for each token: the sentences' by one product, then as the rule has it.
     fn logits(&self, label: usize, scaled: &[f64]) -> Vec<f64> {
         let (sentences, log_weights) = (&self.sentences[label], &self.log_weights[label]);
-        if log_weights.len() == 1 {
-            let logits = || scaled.chunks_exact(self.width).map(|token| dot(token, sentences));
-            let logit = |logit: f64| match self.rule {
-                TextRule::Average { .. } | TextRule::Max => logit,
-                TextRule::Softmax => logit + log_weights[0],
-            };
-            return run_vectorised(|| logits().map(logit).collect());
+        let mut logits = vec![0.0; scaled.len() / self.width];
+        if let [log_weight] = log_weights.as_slice() {
+            let more = if self.rule == TextRule::Softmax { *log_weight } else { 0.0 };
+            put_dots(&mut logits, scaled, sentences, more);
+            return logits;
         }
-        let mut logits = vec![0.0; scaled.len() / self.width * log_weights.len()];
-        product_of_rows(scaled, sentences, self.width, &mut logits);
-        let lines = logits.chunks_exact_mut(log_weights.len());
-        run_vectorised(|| match self.rule {
-            TextRule::Average { .. } | TextRule::Max => lines.map(|line| largest(line)).collect(),
-            TextRule::Softmax => lines.map(|line| log_sum(line, log_weights)).collect(),
-        })
+        let mut of_sentences = vec![0.0; logits.len() * log_weights.len()];
+        product_of_rows(scaled, sentences, self.width, &mut of_sentences);
+        match self.rule {
+            TextRule::Average { .. } | TextRule::Max => put_largest(&mut logits, &of_sentences),
+            TextRule::Softmax => put_log_sums(&mut logits, &mut of_sentences, log_weights),
+        }
+        logits
     }
 
     fn check(&self, tokens: &[f32], scale: f32) -> Result<(), KernelError> {
@@ -192,6 +189,37 @@ fn mean_row(rows: &[f64], weights: &[f64], width: usize, renormalize: bool) -> V
         mean.iter_mut().for_each(|v| *v /= norm);
     }
     mean
+}
+
+vectorised! {
+    fn put_scaled(to: &mut [f64], tokens: &[f32], scale: f32) {
+        to.iter_mut().zip(tokens).for_each(|(to, value)| *to = f64::from(scale * value));
+    }
+}
+
+vectorised! {
+    /// Of each token with the one sentence; `more` is added.
+    fn put_dots(logits: &mut [f64], tokens: &[f64], sentence: &[f64], more: f64) {
+        for (logit, token) in logits.iter_mut().zip(tokens.chunks_exact(sentence.len())) {
+            *logit = dot(token, sentence) + more;
+        }
+    }
+}
+
+vectorised! {
+    fn put_largest(logits: &mut [f64], of_sentences: &[f64]) {
+        let n_sentences = of_sentences.len() / logits.len().max(1);
+        for (logit, line) in logits.iter_mut().zip(of_sentences.chunks_exact(n_sentences)) {
+            *logit = largest(line);
+        }
+    }
+}
+
+vectorised! {
+    fn put_log_sums(logits: &mut [f64], of_sentences: &mut [f64], log_weights: &[f64]) {
+        let lines = of_sentences.chunks_exact_mut(log_weights.len());
+        logits.iter_mut().zip(lines).for_each(|(logit, line)| *logit = log_sum(line, log_weights));
+    }
 }
 
 /// Eight running sums: wide enough to vectorise, and a fixed order.

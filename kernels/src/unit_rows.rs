@@ -1,5 +1,4 @@
 use crate::error::{KernelError, volume};
-use crate::vectorised::run_vectorised;
 
 /// Rows scaled to L2 norm 1. Shapes: `x [n,width]` -> `[n,width]`.
 ///
@@ -19,13 +18,17 @@ pub fn unit_rows(x: &[f32], width: usize) -> Result<Vec<f32>, KernelError> {
     }
     let mut unit = Vec::with_capacity(x.len());
     unit.extend_from_slice(x);
-    run_vectorised(|| {
-        for row in unit.chunks_exact_mut(width) {
+    scale_rows(&mut unit, width);
+    Ok(unit)
+}
+
+vectorised! {
+    fn scale_rows(rows: &mut [f32], width: usize) {
+        for row in rows.chunks_exact_mut(width) {
             let norm = (square(row).sqrt() as f32).max(1e-12);
             row.iter_mut().for_each(|value| *value /= norm);
         }
-    });
-    Ok(unit)
+    }
 }
 
 /// Sixteen running sums: wide enough for vectors, and a fixed order.

@@ -24,6 +24,8 @@ mod scratch;
 #[cfg(test)]
 mod tests;
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 mod tower;
 
 pub use choose::Precision;

@@ -2,11 +2,11 @@
 //! `forward` gives what it multiplies with beside what comes out, which is what `pull_back` needs.
 //! `reference` has the form for several images, which these are held against.
 
-use loupe_kernels::{run_vectorised, sigmoid, sigmoids};
+use loupe_kernels::{sigmoid, sigmoids, vectorised};
 
 use crate::error::MadffError;
 use crate::gradient::{Parameter, Share};
-use crate::layers::{Linear, relu};
+use crate::layers::{Linear, multiply, relu};
 use crate::weights::Weights;
 
 /// Taps of the spatial gate's convolution; the middle one alone meets a token of a single image.
@@ -59,7 +59,8 @@ impl Squeeze {
         relu(&mut hidden);
         let mut gate = self.outer.forward(&hidden)?;
         sigmoids(&mut gate, gain);
-        let rows = gate.iter().zip(rows).map(|(gate, x)| gate * x).collect();
+        let mut rows = rows.to_vec();
+        multiply(&mut rows, &gate);
         Ok(Gated { gate, rows, hidden })
     }
 
@@ -155,7 +156,7 @@ impl SpatialGate {
         let [of_mean, of_max] = self.weights();
         let bias = self.bias.first().copied().unwrap_or_default();
         let gate = |row: &[f32]| {
-            let (mean, max) = run_vectorised(|| pooled(row));
+            let (mean, max) = pooled(row);
             sigmoid(of_mean * mean + of_max * max + bias)
         };
         rows.chunks_exact(width.max(1)).map(gate).collect()
@@ -249,22 +250,23 @@ impl FrequencyGate {
     }
 }
 
-/// Mean and maximum. Sums of every eighth number run side by side.
-#[inline(always)]
-fn pooled(row: &[f32]) -> (f32, f32) {
-    const LANES: usize = 8;
-    let (mut sums, mut highest) = ([0.0_f64; LANES], [f32::NEG_INFINITY; LANES]);
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            sums[lane] += f64::from(chunk[lane]);
-            highest[lane] = if chunk[lane] > highest[lane] { chunk[lane] } else { highest[lane] };
+vectorised! {
+    /// Mean and maximum. Sums of every eighth number run side by side.
+    fn pooled(row: &[f32]) -> (f32, f32) {
+        const LANES: usize = 8;
+        let (mut sums, mut highest) = ([0.0_f64; LANES], [f32::NEG_INFINITY; LANES]);
+        let (chunks, rest) = row.as_chunks::<LANES>();
+        for chunk in chunks {
+            for lane in 0..LANES {
+                sums[lane] += f64::from(chunk[lane]);
+                highest[lane] = if chunk[lane] > highest[lane] { chunk[lane] } else { highest[lane] };
+            }
         }
+        for (lane, x) in rest.iter().enumerate() {
+            sums[lane] += f64::from(*x);
+            highest[lane] = if *x > highest[lane] { *x } else { highest[lane] };
+        }
+        let mean = sums.iter().sum::<f64>() / row.len() as f64;
+        (mean as f32, highest.into_iter().fold(f32::NEG_INFINITY, f32::max))
     }
-    for (lane, x) in rest.iter().enumerate() {
-        sums[lane] += f64::from(*x);
-        highest[lane] = if *x > highest[lane] { *x } else { highest[lane] };
-    }
-    let mean = sums.iter().sum::<f64>() / row.len() as f64;
-    (mean as f32, highest.into_iter().fold(f32::NEG_INFINITY, f32::max))
 }

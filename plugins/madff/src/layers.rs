@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use loupe_kernels::{Isa, Layer, Matrix, Precision, Team, layer, matmul, run_vectorised, serial};
+use loupe_kernels::{Isa, Layer, Matrix, Precision, Team, layer, matmul, serial, vectorised};
 
 use crate::error::MadffError;
 use crate::gradient::{Parameter, Share};
@@ -162,18 +162,29 @@ pub fn sum_of_products(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-/// `sums += weight * values`.
-pub fn add_weighed(sums: &mut [f32], weight: f32, values: &[f32]) {
-    run_vectorised(|| sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += weight * x));
+vectorised! {
+    /// `sums += weight * values`.
+    pub fn add_weighed(sums: &mut [f32], weight: f32, values: &[f32]) {
+        sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += weight * x);
+    }
 }
 
-pub fn add_to(sums: &mut [f32], values: &[f32]) {
-    run_vectorised(|| sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += x));
+vectorised! {
+    pub fn multiply(values: &mut [f32], factors: &[f32]) {
+        values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
+    }
 }
 
-pub fn leaky_relu(values: &mut [f32]) {
-    let leak = |x: f32| if x > 0.0 { x } else { LEAK * x };
-    run_vectorised(|| values.iter_mut().for_each(|x| *x = leak(*x)));
+vectorised! {
+    pub fn add_to(sums: &mut [f32], values: &[f32]) {
+        sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += x);
+    }
+}
+
+vectorised! {
+    pub fn leaky_relu(values: &mut [f32]) {
+        values.iter_mut().for_each(|x| *x = if *x > 0.0 { *x } else { LEAK * *x });
+    }
 }
 
 /// LeakyReLU's slope, from what it made, which has the sign of what it took.
@@ -181,6 +192,8 @@ pub fn leaky_slope(made: f32) -> f32 {
     if made > 0.0 { 1.0 } else { LEAK }
 }
 
-pub fn relu(values: &mut [f32]) {
-    run_vectorised(|| values.iter_mut().for_each(|x| *x = x.max(0.0)));
+vectorised! {
+    pub fn relu(values: &mut [f32]) {
+        values.iter_mut().for_each(|x| *x = x.max(0.0));
+    }
 }

@@ -1,7 +1,7 @@
 //! Magnitudes of the discrete Fourier transform of real rows: exact, for any length, by a mixed-radix
 //! Stockham transform that walks 16 rows at once, so that each butterfly is plain vector arithmetic.
 
-use loupe_kernels::run_vectorised;
+use loupe_kernels::vectorised;
 
 /// Rows that are transformed together.
 const LANES: usize = 16;
@@ -68,11 +68,7 @@ impl Spectrum {
         let mut spare = points.clone();
         let group = (LANES * self.width).max(1);
         for (rows, out) in rows.chunks(group).zip(out.chunks_mut(group)) {
-            run_vectorised(|| {
-                self.gather(rows, &mut points);
-                self.transform(&mut points, &mut spare);
-                self.scatter(&points, out);
-            });
+            put_magnitudes(self, rows, [&mut points, &mut spare], out);
         }
         out
     }
@@ -196,6 +192,21 @@ impl Spectrum {
             made.im[lane] = 0.5 * (even[1] + cos * odd[1] + sin * odd[0]);
         }
         made
+    }
+}
+
+vectorised! {
+    /// Of up to `LANES` rows.
+    fn put_magnitudes(
+        spectrum: &Spectrum,
+        rows: &[f32],
+        points: [&mut Vec<Complex>; 2],
+        out: &mut [f32],
+    ) {
+        let [points, spare] = points;
+        spectrum.gather(rows, points);
+        spectrum.transform(points, spare);
+        spectrum.scatter(points, out);
     }
 }
 
