@@ -7,13 +7,18 @@ use crate::approx::exp_of_negative;
 use crate::error::{KernelError, check_finite};
 use crate::matmul::product_of_rows;
 use crate::parallel::{ParallelFor, for_each_chunk};
+use crate::unit_rows::norm;
 
-/// Tokens of one unit of parallel work.
+/// Tokens of one product.
 const TOKENS: usize = 64;
 /// Tokens that are near while a label has one sentence, or one mean.
 const FEW: usize = 8;
+/// Products below which a thread's waking costs more than it saves.
+const LEAST_PRODUCTS: usize = 1 << 20;
 
-/// How the sentences of one label become one logit. `x` is a unit token, `t` a unit sentence.
+const OP: &str = "TextModel::margins";
+
+/// How the sentences of one label become one logit. `x` is a token at length 1, `t` a unit sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TextRule {
     /// `scale * x . mean(t)`; with `renormalize` the mean is scaled to length 1 first (FADE does
@@ -91,9 +96,9 @@ impl TextModel {
         Ok(TextModel { rule, width, sentences, log_weights })
     }
 
-    /// Margin of each token. Shapes: `tokens [m,width]` unit rows -> `[m]`; f64 sums over tokens
-    /// scaled in f32, as in FADE, whose `scale` is 100. Errors: `Shape`, `Empty`, `NotFinite`,
-    /// `Range` (scale).
+    /// Margin of each token, which is brought to length 1 first, as by `unit_rows`. Shapes:
+    /// `tokens [m,width]` -> `[m]`; f64 sums over tokens scaled in f32, as in FADE, whose `scale` is 100.
+    /// Errors: `Shape`, `Empty`, `NotFinite`, `Range` (scale).
     pub fn margins(
         &self,
         tokens: &[f32],
@@ -101,25 +106,20 @@ impl TextModel {
         par: ParallelFor,
     ) -> Result<Vec<f64>, KernelError> {
         self.check(tokens, scale)?;
-        let is_single = self.log_weights.iter().all(|weights| weights.len() == 1);
-        let group = if is_single { FEW } else { TOKENS };
+        let n_products = TOKENS * self.sentences.iter().map(Vec::len).sum::<usize>();
+        let n_tokens = TOKENS * LEAST_PRODUCTS.div_ceil(n_products.max(1));
         let mut margins = vec![0.0_f64; tokens.len() / self.width];
-        for_each_chunk(&mut margins, TOKENS, par, |i, out| {
-            let tokens = tokens[i * TOKENS * self.width..].chunks(group * self.width);
-            for (out, tokens) in out.chunks_mut(group).zip(tokens) {
-                let tokens = &tokens[..out.len() * self.width];
-                // What is short is filled up with zeros: the bytes of a product's row may depend on how
-                // many rows there are.
-                let mut scaled = vec![0.0_f64; group * self.width];
-                put_scaled(&mut scaled, tokens, scale);
-                let [normal, anomalous] = [0, 1].map(|label| self.logits(label, &scaled));
-                for (margin, (normal, anomalous)) in
-                    out.iter_mut().zip(normal.iter().zip(anomalous))
-                {
-                    *margin = anomalous - normal;
-                }
+        for_each_chunk(&mut margins, n_tokens, par, |i, out| {
+            let tokens = &tokens[i * n_tokens * self.width..][..out.len() * self.width];
+            match self.log_weights.iter().all(|weights| weights.len() == 1) {
+                true => self.singles(tokens, scale, out),
+                false => self.products(tokens, scale, out),
             }
         });
+        // What is not finite in a token is not finite in its margin.
+        if margins.iter().any(|margin| !margin.is_finite()) {
+            check_finite(OP, "tokens", tokens)?;
+        }
         Ok(margins)
     }
 
@@ -134,13 +134,46 @@ impl TextModel {
         Ok(margins.into_iter().map(|margin| 1.0 / (1.0 + (-margin).exp())).collect())
     }
 
+    /// Margins where each label has one sentence, or one mean: few tokens at a time, so that they stay near.
+    fn singles(&self, tokens: &[f32], scale: f32, out: &mut [f64]) {
+        let [normal, anomalous] = self.sentences.each_ref();
+        let more = [0, 1].map(|label| self.single_weight(label));
+        let mut scaled = vec![0.0_f64; FEW * self.width];
+        for (out, tokens) in out.chunks_mut(FEW).zip(tokens.chunks(FEW * self.width)) {
+            put_scaled(&mut scaled, tokens, self.width, scale);
+            put_margins(out, &scaled, [normal, anomalous], more);
+        }
+    }
+
+    /// What the weight of a label's one sentence adds to its logit.
+    fn single_weight(&self, label: usize) -> f64 {
+        match self.rule {
+            TextRule::Average { .. } | TextRule::Max => 0.0,
+            TextRule::Softmax => self.log_weights[label].iter().sum(),
+        }
+    }
+
+    /// Margins of any number of sentences: a product for each `TOKENS`.
+    fn products(&self, tokens: &[f32], scale: f32, out: &mut [f64]) {
+        let width = self.width;
+        for (out, tokens) in out.chunks_mut(TOKENS).zip(tokens.chunks(TOKENS * width)) {
+            // What is short is filled up with zeros: the bytes of a product's row may depend on how
+            // many rows there are.
+            let mut scaled = vec![0.0_f64; TOKENS * width];
+            put_scaled(&mut scaled, tokens, width, scale);
+            let [normal, anomalous] = [0, 1].map(|label| self.logits(label, &scaled));
+            for (margin, (normal, anomalous)) in out.iter_mut().zip(normal.iter().zip(anomalous)) {
+                *margin = anomalous - normal;
+            }
+        }
+    }
+
     /// One logit of a label for each token: the sentences' by one product, then as the rule has it.
     fn logits(&self, label: usize, scaled: &[f64]) -> Vec<f64> {
         let (sentences, log_weights) = (&self.sentences[label], &self.log_weights[label]);
         let mut logits = vec![0.0; scaled.len() / self.width];
-        if let [log_weight] = log_weights.as_slice() {
-            let more = if self.rule == TextRule::Softmax { *log_weight } else { 0.0 };
-            put_dots(&mut logits, scaled, sentences, more);
+        if log_weights.len() == 1 {
+            put_dots(&mut logits, scaled, sentences, self.single_weight(label));
             return logits;
         }
         let mut of_sentences = vec![0.0; logits.len() * log_weights.len()];
@@ -153,7 +186,6 @@ impl TextModel {
     }
 
     fn check(&self, tokens: &[f32], scale: f32) -> Result<(), KernelError> {
-        const OP: &str = "TextModel::margins";
         let width = self.width;
         for (sentences, weights) in self.sentences.iter().zip(&self.log_weights) {
             if width == 0 || weights.is_empty() {
@@ -173,7 +205,7 @@ impl TextModel {
             let got = f64::from(scale);
             return Err(KernelError::Range { op: OP, key: "scale", want: "above 0", got });
         }
-        check_finite(OP, "tokens", tokens)
+        Ok(())
     }
 }
 
@@ -192,8 +224,24 @@ fn mean_row(rows: &[f64], weights: &[f64], width: usize, renormalize: bool) -> V
 }
 
 vectorised! {
-    fn put_scaled(to: &mut [f64], tokens: &[f32], scale: f32) {
-        to.iter_mut().zip(tokens).for_each(|(to, value)| *to = f64::from(scale * value));
+    /// Rows at length 1, times `scale`, in f32 as `unit_rows` has them.
+    fn put_scaled(scaled: &mut [f64], rows: &[f32], width: usize, scale: f32) {
+        for (scaled, row) in scaled.chunks_exact_mut(width).zip(rows.chunks_exact(width)) {
+            let norm = norm(row);
+            for (scaled, value) in scaled.iter_mut().zip(row) {
+                *scaled = f64::from(scale * (value / norm));
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Of each token with the two sentences; `more` is added to their logits.
+    fn put_margins(margins: &mut [f64], tokens: &[f64], sentences: [&[f64]; 2], more: [f64; 2]) {
+        for (margin, token) in margins.iter_mut().zip(tokens.chunks_exact(sentences[0].len())) {
+            let anomalous = dot(token, sentences[1]) + more[1];
+            *margin = anomalous - (dot(token, sentences[0]) + more[0]);
+        }
     }
 }
 

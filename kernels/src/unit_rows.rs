@@ -25,10 +25,16 @@ pub fn unit_rows(x: &[f32], width: usize) -> Result<Vec<f32>, KernelError> {
 vectorised! {
     fn scale_rows(rows: &mut [f32], width: usize) {
         for row in rows.chunks_exact_mut(width) {
-            let norm = (square(row).sqrt() as f32).max(1e-12);
+            let norm = norm(row);
             row.iter_mut().for_each(|value| *value /= norm);
         }
     }
+}
+
+/// What a row is divided by.
+#[inline(always)]
+pub(crate) fn norm(row: &[f32]) -> f32 {
+    (square(row).sqrt() as f32).max(1e-12)
 }
 
 /// Sixteen running sums: wide enough for vectors, and a fixed order.

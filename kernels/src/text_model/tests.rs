@@ -43,11 +43,25 @@ fn a_weight_counts_a_sentence_that_often() {
 #[test]
 fn margins_stay_apart_where_probabilities_saturate() {
     let model = TextModel::fit(AVERAGE, &[1.0, 0.0, -1.0, 0.0], &[false, true], &[], 2).unwrap();
-    let tokens = [-1.0, 0.0, -0.9, 0.0];
+    let tokens = [-1.0, 0.0, -0.9, 0.19_f32.sqrt()];
     let margins = model.margins(&tokens, 100.0, &serial).unwrap();
     assert_eq!(margins[0], 200.0);
     assert!((margins[1] - 180.0).abs() < 1e-4);
     assert_eq!(model.probabilities(&tokens, 100.0, &serial).unwrap(), [1.0, 1.0]);
+}
+
+#[test]
+fn tokens_are_brought_to_length_one() {
+    let sentences = unit_rows(&noise(5 * 21, 3), 21).unwrap();
+    let raw: Vec<f32> = noise(70 * 21, 4).iter().map(|value| value * 7.5).collect();
+    let unit = unit_rows(&raw, 21).unwrap();
+    for rule in [AVERAGE, TextRule::Softmax] {
+        let model = TextModel::fit(rule, &sentences, &LABELS, &[], 21).unwrap();
+        let [raw, unit] = [&raw, &unit].map(|tokens| model.margins(tokens, 10.0, &serial).unwrap());
+        for (raw, unit) in raw.iter().zip(unit) {
+            assert!((raw - unit).abs() < 1e-5, "{raw} is not {unit}");
+        }
+    }
 }
 
 #[test]
@@ -78,7 +92,11 @@ fn wrong_inputs_are_refused_by_name() {
     assert_eq!(fit(&LABELS, &[1.0, 1.0, 1.0, 1.0, -1.0]), want);
     let model = TextModel::fit(AVERAGE, &SENTENCES, &LABELS, &[], 2).unwrap();
     assert!(model.margins(&[1.0; 3], 100.0, &serial).is_err());
-    assert!(model.margins(&[f32::NAN; 2], 100.0, &serial).is_err());
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let message =
+            model.margins(&[1.0, 0.0, 0.0, value], 100.0, &serial).unwrap_err().to_string();
+        assert!(message.contains("`tokens` holds") && message.ends_with("at index 3"), "{message}");
+    }
     assert!(model.margins(&TOKENS, 0.0, &serial).is_err());
     let lying = TextModel { sentences: [vec![1.0], vec![1.0, 0.0]], ..model };
     assert!(matches!(lying.margins(&TOKENS, 1.0, &serial), Err(KernelError::Shape { .. })));

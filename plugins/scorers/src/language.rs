@@ -169,12 +169,12 @@ impl Scorer for Language {
         if width != wanted {
             return Err(Error::shape("query", format!("[..., {wanted}]"), query.shape()));
         }
-        let tokens = unit_rows(query.f32s()?, width).map_err(Error::input)?;
+        let tokens = query.f32s()?;
         let (scale, emit) = (self.config.scale, self.config.emit);
         let scores = match model {
             Fitted::Rule(model) => on_host(&self.host, |par| match emit {
-                Emit::Probability => model.probabilities(&tokens, scale, par),
-                Emit::Margin => model.margins(&tokens, scale, par),
+                Emit::Probability => model.probabilities(tokens, scale, par),
+                Emit::Margin => model.margins(tokens, scale, par),
             })?
             .map_err(Error::input)?,
             Fitted::Learned(model) => {
@@ -182,6 +182,7 @@ impl Scorer for Language {
                     Emit::Probability => Scale::Probability,
                     Emit::Margin => Scale::Margin,
                 };
+                let tokens = unit_rows(tokens, width).map_err(Error::input)?;
                 text_models::scores(model.as_ref(), &tokens, wanted, &self.host)?
             }
         };
