@@ -26,6 +26,7 @@ const FEATURES: [&str; 14] = [
     "avx512_fp16",
     "amx_tile",
     "amx_bf16",
+    "amx_int8",
     "asimd",
     "sve",
 ];

@@ -34,6 +34,9 @@ pub struct PluginFacts {
     pub revision: u32,
     pub plugin: String,
     pub version: String,
+    /// What its products were rounded to, where it tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
 }
 
 /// A file that a stage's config names, by content.

@@ -65,8 +65,8 @@ pub struct StageHost {
 }
 
 impl StageHost {
-    /// A host that opens `files`, says nothing and keeps nothing; `log`, `progress` and `keeper` may be set. The same seed
-    /// and stage give the same random numbers.
+    /// A host that opens `files`, says nothing and keeps nothing; `log`, `progress` and `keeper` may be
+    /// set. The same seed and stage give the same random numbers.
     pub fn new(
         stage: &str,
         seed: u64,

@@ -82,7 +82,7 @@ unsafe extern "C" fn find(
     };
     let said = |host: &HostTable| {
         work(host).unwrap_or_else(|why: String| {
-            host.services.log(Level::Info, &why);
+            host.services.log(Level::Warn, &why);
             None
         })
     };

@@ -228,7 +228,7 @@ fn neither_threads_nor_neighbours_change_a_byte() {
     let parts = [Parameters::new(shape, 5)];
     let n = 577;
     let x = noise(2 * n * shape.width, 11);
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
         for (isa, tower) in towers(&parts, precision) {
             let run = |x: &[f32], batch, team| {
                 let mut x = x.to_vec();

@@ -26,7 +26,7 @@ pub struct GemEncoder {
 
 impl Encoder for ClipEncoder {
     type Config = ClipConfig;
-    const REVISION: u32 = 3;
+    const REVISION: u32 = 4;
 
     fn new(config: ClipConfig, host: &Host) -> Result<Self> {
         let PositionKey::AntialiasBicubic = config.position;
@@ -56,7 +56,7 @@ impl Encoder for ClipEncoder {
 
 impl Encoder for GemEncoder {
     type Config = GemConfig;
-    const REVISION: u32 = 3;
+    const REVISION: u32 = 4;
 
     fn new(config: GemConfig, host: &Host) -> Result<Self> {
         let PositionKey::AntialiasBicubic = config.position;
@@ -212,16 +212,10 @@ fn facts(
     let numbers = |width: usize, mlp_width: usize| 4 * width * width + 2 * width * mlp_width;
     let of_image = vision.n_blocks * numbers(vision.width, vision.mlp_width);
     let of_text = text.n_blocks * numbers(text.width, text.mlp_width);
-    // The layers of bytes have seven twelfths of a block's numbers.
-    let packed_bytes = |n: usize| match form.precision() {
-        "bf16" => 2 * n,
-        "int8" => 2 * n - n * 7 / 12,
-        _ => 4 * n,
-    };
     let pair = 4 * vision.width * (vision.n_blocks + n_passes);
     let facts = Facts::new()
         .fact("flop", json!({ "token": 2 * of_image, "pair": pair }))
-        .fact("packed_bytes", packed_bytes(of_image + of_text))
+        .fact("packed_bytes", form.packed_bytes(of_image + of_text))
         .fact("precision", form.precision())
         .dim("c", config.vision.width)
         .dim("d", config.embed_dim)

@@ -54,6 +54,16 @@ impl Form {
         }
     }
 
+    /// What the blocks' `n` numbers take: where there are no tiles, all are f32, whatever they are rounded to.
+    pub fn packed_bytes(self, n: usize) -> usize {
+        match self {
+            Form::Packed(Isa::Amx, Precision::Bf16) => 2 * n,
+            // The layers behind a normalisation have seven twelfths of a block's numbers.
+            Form::Packed(Isa::Amx, Precision::Int8) => 2 * n - n * 7 / 12,
+            Form::Candle | Form::Packed(..) => 4 * n,
+        }
+    }
+
     /// A model in this form, on the host's threads, whose packed weights the host keeps.
     pub fn clip(
         self,

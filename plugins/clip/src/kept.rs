@@ -30,11 +30,11 @@ impl Keeper {
         let taken =
             packing.threads.lend(|team| to.take_up(layout.n_blocks, kept.len(), &read, team))?;
         let mb = kept.len() >> 20;
-        let said = match &taken {
-            Ok(()) => format!("{}: {mb} MB of packed weights taken up", layout.name()),
-            Err(error) => format!("{}: kept weights are not taken: {error}", layout.name()),
+        let (level, said) = match &taken {
+            Ok(()) => (Level::Info, format!("{mb} MB of packed weights taken up")),
+            Err(error) => (Level::Warn, format!("kept weights are not taken: {error}")),
         };
-        self.host.log(Level::Info, &said);
+        self.host.log(level, &format!("{}: {said}", layout.name()));
         Ok(taken.is_ok())
     }
 
@@ -45,11 +45,11 @@ impl Keeper {
         if n_bytes < LEAST_BYTES || !self.host.keeps() {
             return;
         }
-        let said = match self.host.keep(LABEL, &self.config(layout, packing), &parts) {
-            Ok(()) => format!("{} MB of packed weights kept", n_bytes >> 20),
-            Err(error) => format!("packed weights are not kept: {error}"),
+        let (level, said) = match self.host.keep(LABEL, &self.config(layout, packing), &parts) {
+            Ok(()) => (Level::Info, format!("{} MB of packed weights kept", n_bytes >> 20)),
+            Err(error) => (Level::Warn, format!("packed weights are not kept: {error}")),
         };
-        self.host.log(Level::Info, &format!("{}: {said}", layout.name()));
+        self.host.log(level, &format!("{}: {said}", layout.name()));
     }
 
     /// All that decides the bytes, but for the CPU's arithmetic, which the host adds. Activation and GEM are

@@ -56,7 +56,8 @@ impl Trunk {
         Ok(Trunk { layout, packed: None, threads: Threads::Library, plain, weights: None })
     }
 
-    /// Packed blocks, from what was kept of them or else from `weights`; and `weights` kept for the day that a pass is walked back.
+    /// Packed blocks, from what was kept of them or else from `weights`; and `weights` for the day that
+    /// a pass is walked back.
     pub fn packed(
         layout: Layout,
         weights: Arc<dyn Weights + Send + Sync>,

@@ -164,7 +164,11 @@ fn origin(facts: &CellFacts, resolved: &str) -> String {
     );
     for plugin in &facts.plugins {
         let revision = plugin.revision.to_string();
-        let cells = [&plugin.component, &plugin.kind, &revision, &plugin.plugin, &plugin.version];
+        let component = match &plugin.precision {
+            Some(precision) => format!("{} in {precision}", plugin.component),
+            None => plugin.component.clone(),
+        };
+        let cells = [&component, &plugin.kind, &revision, &plugin.plugin, &plugin.version];
         let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
         html.push_str(&format!("<tr>{cells}</tr>\n"));
     }

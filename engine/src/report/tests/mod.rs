@@ -38,6 +38,7 @@ fn facts(name: &str) -> CellFacts {
             revision: 1,
             plugin: "scorers".into(),
             version: "0.1.0".into(),
+            precision: None,
         }],
         files: vec![FileFacts {
             stage: "clip".into(),
