@@ -13,7 +13,7 @@ use crate::run::numerics;
 use crate::weights::Registry;
 
 /// Vector units that matter to the products, as Linux names them.
-const FEATURES: [&str; 14] = [
+const FEATURES: [&str; 15] = [
     "avx",
     "avx2",
     "fma",
