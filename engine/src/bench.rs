@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use loupe_kernels::{Activation, BlockShape, Isa, ParallelFor, Precision, Team, blocks};
 use serde::Serialize;
 
-use crate::pipeline::model::{Component, Pipeline};
+use crate::pipeline::model::{Component, Pipeline, Stage};
 use crate::run::{Calls, Work};
 
 /// One pass over the images.
@@ -73,10 +73,9 @@ pub fn ceilings(
     Ok(ceilings)
 }
 
-/// What most of a stage's products are rounded to, as the component tells it.
+/// What most of a stage's products are rounded to.
 fn precision(pipeline: &Pipeline, stage: usize) -> (&'static str, Precision) {
-    let told = pipeline.stages.get(stage).and_then(|stage| stage.facts.all.get("precision"));
-    match told.and_then(|value| value.as_str()) {
+    match pipeline.stages.get(stage).and_then(Stage::precision) {
         Some("bf16" | "int8") => ("bf16", Precision::Bf16),
         _ => ("f32", Precision::F32),
     }

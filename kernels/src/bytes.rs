@@ -1,8 +1,8 @@
+use crate::fused::bytes_of_mut;
+
 /// The memory of numbers, to read a file into it.
 pub fn bytes_of(numbers: &mut [f32]) -> &mut [u8] {
-    let n_bytes = size_of_val(numbers);
-    // SAFETY: the bytes are those of the slice, which is borrowed as long; every pattern of bytes is an f32.
-    unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast(), n_bytes) }
+    bytes_of_mut(numbers)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub fn facts(
             revision: info.revision,
             plugin: info.plugin.clone(),
             version: info.plugin_version.clone(),
-            precision: precision_of(stage),
+            precision: stage.precision().map(str::to_owned),
         }),
         _ => None,
     };
@@ -61,10 +61,4 @@ pub fn facts(
         plugins,
         files: files.to_vec(),
     }
-}
-
-/// As its component tells it, which knows what `auto` became, or as its config says.
-fn precision_of(stage: &Stage) -> Option<String> {
-    let told = stage.facts.all.get("precision").or_else(|| stage.config.get("precision"));
-    told.and_then(|precision| precision.as_str()).map(str::to_owned)
 }

@@ -113,6 +113,12 @@ impl Stage {
         let path = |place: &String| config.pointer(&pointer(place))?.as_str().map(PathBuf::from);
         self.files.iter().filter_map(path).collect()
     }
+
+    /// What its products are rounded to: as its component tells it, which knows what `auto` became, or as
+    /// its config says.
+    pub fn precision(&self) -> Option<&str> {
+        self.facts.all.get("precision").or_else(|| self.config.get("precision"))?.as_str()
+    }
 }
 
 /// A place in a config as a JSON pointer: `files.0` is `/files/0`.

@@ -27,7 +27,7 @@ unsafe impl<T: Send> Send for Buffer<T> {}
 unsafe impl<T: Sync> Sync for Buffer<T> {}
 
 /// Numbers that any bits are one of, without padding.
-pub(super) trait Plain: Copy + Send + Sync + 'static {}
+pub(crate) trait Plain: Copy + Send + Sync + 'static {}
 
 impl Plain for f32 {}
 impl Plain for u16 {}
@@ -97,7 +97,7 @@ pub(super) fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
 }
 
 /// As `bytes_of`; any bytes are numbers.
-pub(super) fn bytes_of_mut<T: Plain>(values: &mut [T]) -> &mut [u8] {
+pub(crate) fn bytes_of_mut<T: Plain>(values: &mut [T]) -> &mut [u8] {
     // SAFETY: a `Plain` number has no padding and may have any bits.
     unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }
 }

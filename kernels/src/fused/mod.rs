@@ -28,6 +28,7 @@ mod tile;
 mod tiles;
 mod tower;
 
+pub(crate) use buffer::bytes_of_mut;
 pub use choose::Precision;
 pub use isa::{CAP, Isa};
 pub use kept::{PACKED_LAYOUT, ReadAt};
