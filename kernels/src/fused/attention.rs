@@ -134,7 +134,10 @@ impl<'s, E: Plain> Scratch<'s, E> {
                 }
             }
             self.hide::<T>(n, first, from, len, rule.causal);
-            self.weigh::<T>(len, rule.scale, from == 0, &mut peaks, &mut totals);
+            // Columns behind the last query are weighed by nobody.
+            let n_columns = T::NR.min(n - first).next_multiple_of(LANES);
+            let (peaks, totals) = (&mut peaks[..n_columns], &mut totals[..n_columns]);
+            self.weigh::<T>(len, rule.scale, from == 0, peaks, totals);
             // SAFETY: as many weights as were just written, and values of the same tokens.
             unsafe {
                 let b = Panel { at: self.weights.as_ptr(), k_len: len };
@@ -181,11 +184,11 @@ impl<'s, E: Plain> Scratch<'s, E> {
         len: usize,
         scale: f32,
         is_first: bool,
-        peaks: &mut [f32; 64],
-        totals: &mut [f32; 64],
+        peaks: &mut [f32],
+        totals: &mut [f32],
     ) {
         let gain = scale * std::f32::consts::LOG2_E;
-        for lane in (0..T::NR).step_by(LANES) {
+        for lane in (0..peaks.len()).step_by(LANES) {
             let mut peak = [f32::NEG_INFINITY; LANES];
             for line in self.scores[..len * T::NR].chunks_exact(T::NR) {
                 for (peak, score) in peak.iter_mut().zip(&line[lane..lane + LANES]) {

@@ -13,7 +13,7 @@ pub(super) struct Avx2<const BF16: bool>;
 #[derive(Clone, Copy)]
 pub(super) struct Avx512<const BF16: bool>;
 
-f32_tile!(Avx2, 6 x 16, {
+f32_tile!(Avx2, 6 x 16, 256, {
     #[inline(always)]
     unsafe fn multiply(a: Panel<f32>, b: Panel<f32>, k: usize, c: *mut f32, fresh: bool) {
         // SAFETY: the caller's.
@@ -32,7 +32,7 @@ f32_tile!(Avx2, 6 x 16, {
     }
 });
 
-f32_tile!(Avx512, 12 x 32, {
+f32_tile!(Avx512, 6 x 64, 1024, {
     #[inline(always)]
     unsafe fn multiply(a: Panel<f32>, b: Panel<f32>, k: usize, c: *mut f32, fresh: bool) {
         // SAFETY: the caller's.
@@ -134,29 +134,30 @@ unsafe fn multiply_8(a: *const f32, b: *const f32, k: usize, c: *mut f32, fresh:
 }
 
 /// # Safety
-/// `a` holds k times 12 values, `b` k times 32, `c` 12 x 32 that nobody else has.
+/// `a` holds k times 6 values, `b` k times 64, `c` 6 x 64 that nobody else has.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn multiply_16(a: *const f32, b: *const f32, k: usize, c: *mut f32, fresh: bool) {
-    let mut sums = [[_mm512_setzero_ps(); 2]; 12];
+    let mut sums = [[_mm512_setzero_ps(); 4]; 6];
     // SAFETY: all places are within what the caller lends.
     unsafe {
         if !fresh {
-            for (i, line) in sums.iter_mut().enumerate() {
-                *line = [_mm512_loadu_ps(c.add(32 * i)), _mm512_loadu_ps(c.add(32 * i + 16))];
+            for (i, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
+                *sum = _mm512_loadu_ps(c.add(LANES * i));
             }
         }
         for step in 0..k {
-            let (a, b) = (a.add(12 * step), b.add(32 * step));
-            let b = [_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16))];
+            let (a, b) = (a.add(6 * step), b.add(64 * step));
+            let b = [0, 1, 2, 3].map(|i| _mm512_loadu_ps(b.add(LANES * i)));
             for (i, line) in sums.iter_mut().enumerate() {
                 let a = _mm512_set1_ps(*a.add(i));
-                *line = [_mm512_fmadd_ps(a, b[0], line[0]), _mm512_fmadd_ps(a, b[1], line[1])];
+                for (sum, b) in line.iter_mut().zip(b) {
+                    *sum = _mm512_fmadd_ps(a, b, *sum);
+                }
             }
         }
-        for (i, line) in sums.iter().enumerate() {
-            _mm512_storeu_ps(c.add(32 * i), line[0]);
-            _mm512_storeu_ps(c.add(32 * i + 16), line[1]);
+        for (i, sum) in sums.as_flattened().iter().enumerate() {
+            _mm512_storeu_ps(c.add(LANES * i), *sum);
         }
     }
 }

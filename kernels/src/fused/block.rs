@@ -103,8 +103,9 @@ impl<T: Tile> Block<T> {
         // SAFETY: the caller's, in all of it.
         unsafe {
             norm(&self.ln_1, tokens, space, pass);
-            let (to, places) = (Shared::new(&mut space.heads), pass.shape.head_places::<T>());
-            self.qkv.product(space, m, team, &HeadSink::<T> { to, m, places });
+            let (to, places) = (Shared::new(&mut space.heads), shape.head_places::<T>());
+            let n_columns = 3 * shape.n_heads * places;
+            self.qkv.product(space, m, team, &HeadSink::<T> { to, m, places, n_columns });
             if let Some(alike) = alike {
                 attend_alike(space, alike, pass);
                 let to = Shared::new(alike.stream);
@@ -127,17 +128,21 @@ impl<T: Tile> Block<T> {
 struct HeadSink<T: Tile> {
     to: Shared<T::Elem>,
     m: usize,
+    /// Of a head.
     places: usize,
+    /// Of all heads; what a panel has beyond is padding.
+    n_columns: usize,
 }
 
 impl<T: Tile> Sink for HeadSink<T> {
     #[inline(always)]
     fn put(&self, row: usize, column: usize, line: &mut [f32]) {
-        let (head, channel) = (column / self.places, column % self.places);
-        let first = (head * self.m + row) * self.places + channel;
-        for (i, lanes) in line.as_chunks::<LANES>().0.iter().enumerate() {
-            // SAFETY: columns of this row of this head, which are this call's; whole lanes, as `NR` is.
-            unsafe { T::put_lanes(self.to.at(first + i * LANES), lanes) };
+        let columns = (column..self.n_columns).step_by(LANES);
+        for (column, lanes) in columns.zip(line.as_chunks::<LANES>().0) {
+            let (head, channel) = (column / self.places, column % self.places);
+            let at = (head * self.m + row) * self.places + channel;
+            // SAFETY: columns of this row of a head, which are this call's; heads have whole lanes.
+            unsafe { T::put_lanes(self.to.at(at), lanes) };
         }
     }
 }

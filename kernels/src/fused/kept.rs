@@ -12,7 +12,7 @@ use super::tower::BlockShape;
 use crate::error::KernelError;
 
 /// How packed blocks lie in memory. To be raised when the bytes for the same weights become others.
-pub const PACKED_LAYOUT: u32 = 1;
+pub const PACKED_LAYOUT: u32 = 2;
 
 /// Reads as many bytes as it is given room for, from a place on. Errors: what went wrong, in words.
 pub type ReadAt<'a> = &'a (dyn Fn(u64, &mut [u8]) -> Result<(), String> + Sync);

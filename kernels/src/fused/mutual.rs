@@ -37,7 +37,7 @@ const fn block_of<T: Tile>() -> usize {
     while !both.is_multiple_of(T::NR) {
         both += T::MR;
     }
-    128 / both * both
+    if both > 128 { both } else { 128 / both * both }
 }
 
 /// Where two blocks of tokens start.
@@ -144,7 +144,7 @@ impl<'s, E: Plain> Mutual<'s, E> {
                 }
             }
             self.hide::<T>(n, at.keys, first);
-            self.weigh::<T>(scale, at.keys, first, both.then_some(place));
+            self.weigh::<T>(scale, at.keys, n_keys, first, both.then_some(place));
             // SAFETY: `n_keys` weights of a panel, which are a multiple of `KU`.
             unsafe { self.add::<T>(n, width, first, at.keys, n_keys, None) };
         }
@@ -209,14 +209,14 @@ impl<'s, E: Plain> Mutual<'s, E> {
         &mut self,
         scale: f32,
         keys: usize,
+        n_keys: usize,
         first: usize,
         place: Option<usize>,
     ) {
         let gain = scale * std::f32::consts::LOG2_E;
-        let k_len = block_of::<T>();
         for lane in (0..T::NR).step_by(LANES) {
             let mut total = [0.0; LANES];
-            for key in (0..k_len).step_by(LANES) {
+            for key in (0..n_keys).step_by(LANES) {
                 let mut block = [[0; LANES]; LANES];
                 for (i, words) in block.iter_mut().enumerate() {
                     let line = &self.scores[(key + i) * T::NR + lane..][..LANES];

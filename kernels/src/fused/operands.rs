@@ -2,7 +2,8 @@
 
 use super::tile::{Block, LANES, Tile};
 
-/// Vectors of one head, `[n, width]` row-major; `width` is a multiple of `NR`.
+/// Vectors of one head, `[n, width]` row-major; `width` is a multiple of `LANES` and
+/// `KU`.
 #[derive(Clone, Copy)]
 pub(super) struct Vectors<'a, E> {
     pub(super) values: &'a [E],
@@ -20,6 +21,17 @@ impl<'a, E> Vectors<'a, E> {
 #[inline(always)]
 pub(super) fn put_keys<T: Tile>(to: &mut [T::Elem], keys: Vectors<T::Elem>) {
     let Vectors { n, width, .. } = keys;
+    if T::KU == 1 {
+        for (panel, to) in to.chunks_exact_mut(T::MR * width).enumerate() {
+            for row in 0..T::MR {
+                let values = keys.row((panel * T::MR + row).min(n - 1));
+                for (to, value) in to.chunks_exact_mut(T::MR).zip(values) {
+                    to[row] = *value;
+                }
+            }
+        }
+        return;
+    }
     for token in 0..n.next_multiple_of(T::MR) {
         let row = keys.row(token.min(n - 1));
         for (k, run) in (0..width).step_by(T::KU).zip(row.chunks_exact(T::KU)) {
@@ -34,6 +46,9 @@ pub(super) fn put_keys<T: Tile>(to: &mut [T::Elem], keys: Vectors<T::Elem>) {
 pub(super) fn put_values<T: Tile>(to: &mut [T::Elem], values: Vectors<T::Elem>) {
     let Vectors { n, width, .. } = values;
     let k_len = n.next_multiple_of(T::MR);
+    if T::KU == 1 {
+        return put_channels::<T>(to, values, k_len);
+    }
     let zeros = [T::elem(0.0); LANES];
     let lanes = |token: usize, channel: usize| match token < n {
         true => values.row(token)[channel..].first_chunk().unwrap_or(&zeros),
@@ -63,18 +78,25 @@ fn put_block_of_values<T: Tile>(
     k_len: usize,
 ) {
     let to = to.as_mut_ptr().cast::<u32>();
-    if T::KU > 1 {
-        T::turn(&mut block);
-    }
+    T::turn(&mut block);
     for (i, words) in block.iter().enumerate() {
-        if T::KU > 1 {
-            let at = T::a_at(channel + i, first, k_len) / T::WORD;
-            // SAFETY: values of a channel stand together within `KU`, which is `LANES` words.
-            unsafe { to.add(at).cast::<[u32; LANES]>().write_unaligned(*words) };
-        } else if first + i < k_len {
-            for (lane, word) in words.iter().enumerate() {
-                // SAFETY: a channel's place of a token that there is.
-                unsafe { *to.add(T::a_at(channel + lane, first + i, k_len)) = *word };
+        let at = T::a_at(channel + i, first, k_len) / T::WORD;
+        // SAFETY: values of a channel stand together within `KU`, which is `LANES` words.
+        unsafe { to.add(at).cast::<[u32; LANES]>().write_unaligned(*words) };
+    }
+}
+
+/// As `put_values` where a panel's channels stand together for each token.
+#[inline(always)]
+fn put_channels<T: Tile>(to: &mut [T::Elem], values: Vectors<T::Elem>, k_len: usize) {
+    for (panel, to) in to.chunks_exact_mut(T::MR * k_len).enumerate() {
+        let first = panel * T::MR;
+        let n_channels = T::MR.min(values.width.saturating_sub(first));
+        for (token, to) in to.chunks_exact_mut(T::MR).enumerate() {
+            to.fill(T::elem(0.0));
+            if token < values.n {
+                let row = &values.row(token)[first..first + n_channels];
+                to[..n_channels].copy_from_slice(row);
             }
         }
     }

@@ -21,15 +21,16 @@ pub(super) fn f32_at(rows: usize, row: usize, k: usize, k_len: usize) -> usize {
     (row / rows) * rows * k_len + k * rows + row % rows
 }
 
-/// A tile of f32 with panels of these sizes: what all of them are, and what one has of its own.
+/// A tile of f32 with panels of these sizes and as much of k at a time: what all of them are, and what one
+/// has of its own.
 macro_rules! f32_tile {
-    ($tile:ident, $rows:tt x $columns:literal, { $($product:item)* } { $($own:item)* }) => {
+    ($tile:ident, $rows:tt x $columns:literal, $k_block:literal, { $($product:item)* } { $($own:item)* }) => {
         impl<const BF16: bool> Multiply for $tile<BF16> {
             type Elem = f32;
             const MR: usize = $rows;
             const NR: usize = $columns;
             const KU: usize = 1;
-            const K_BLOCK: usize = 256;
+            const K_BLOCK: usize = $k_block;
 
             #[inline(always)]
             fn elem(value: f32) -> f32 {
@@ -70,7 +71,7 @@ macro_rules! f32_tile {
 }
 pub(super) use f32_tile;
 
-f32_tile!(Portable, ROWS x 16, {
+f32_tile!(Portable, ROWS x 16, 256, {
     #[inline(always)]
     unsafe fn multiply(a: Panel<f32>, b: Panel<f32>, k: usize, c: *mut f32, fresh: bool) {
         // SAFETY: the caller lends `c` alone, and k values of both panels stand at `a` and `b`.

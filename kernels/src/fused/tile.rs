@@ -36,10 +36,13 @@ pub(super) trait Multiply: Copy + Send + Sync + 'static {
     /// `to` is as many places that nobody else has now.
     #[inline(always)]
     unsafe fn put_lanes(to: *mut Self::Elem, values: &[f32; LANES]) {
-        for (lane, value) in values.iter().enumerate() {
-            // SAFETY: the caller's.
-            unsafe { *to.add(lane) = Self::elem(*value) };
+        // Written at once: `to` may be where `values` are, as far as a compiler knows.
+        let mut lanes = [Self::elem(0.0); LANES];
+        for (lane, value) in lanes.iter_mut().zip(values) {
+            *lane = Self::elem(*value);
         }
+        // SAFETY: the caller's.
+        unsafe { to.cast::<[Self::Elem; LANES]>().write_unaligned(lanes) };
     }
 
     /// `c = a b`, or `c += a b` unless `fresh`, for a left panel, a right panel and `k` values along k;

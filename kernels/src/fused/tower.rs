@@ -11,7 +11,7 @@ use super::choose::{ForTile, Precision, for_tile};
 use super::isa::Isa;
 use super::kept::{self, Layout, ReadAt};
 use super::product::{Layer, Packed, Team};
-use super::tile::Tile;
+use super::tile::{LANES, Tile};
 use crate::error::KernelError;
 use crate::gelu::Activation;
 
@@ -26,9 +26,9 @@ pub struct BlockShape {
 }
 
 impl BlockShape {
-    /// Places of a head's channels: whole panels of `NR`.
+    /// Places of a head's channels: what is read of them at a time, whole.
     pub(super) fn head_places<T: Tile>(&self) -> usize {
-        (self.width / self.n_heads).next_multiple_of(T::NR)
+        (self.width / self.n_heads).next_multiple_of(LANES.max(T::KU))
     }
 }
 
