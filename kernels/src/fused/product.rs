@@ -12,6 +12,9 @@ use crate::parallel::ParallelFor;
 const M_BLOCK: usize = 640;
 /// Panels of weights that a panel of rows meets while it is near.
 const GROUP: usize = 4;
+/// Shares of a product for each thread: cores are not equally quick at any moment, and the last share is
+/// waited for.
+const SHARES: usize = 8;
 
 /// Threads that the caller lends, and how many they are: work is cut finer for more, which changes no
 /// byte of the result.
@@ -83,7 +86,7 @@ impl<T: Multiply> Packed<T> {
     pub(super) unsafe fn product(&self, a: &[T::Elem], m: usize, team: Team, sink: &impl Sink) {
         let (n_panels, m_panels) = (self.bias.len() / T::NR, m.div_ceil(T::MR));
         let n_blocks = m_panels.div_ceil(M_BLOCK / T::MR);
-        let n_shares = (2 * team.n_threads).div_ceil(n_blocks.max(1)).min(n_panels);
+        let n_shares = (SHARES * team.n_threads).div_ceil(n_blocks.max(1)).min(n_panels);
         let part = |n: usize, of: usize, i: usize| n * i / of..n * (i + 1) / of;
         (team.par)(n_blocks * n_shares, &|task| {
             let rows = part(m_panels, n_blocks, task / n_shares);

@@ -26,7 +26,7 @@ pub struct GemEncoder {
 
 impl Encoder for ClipEncoder {
     type Config = ClipConfig;
-    const REVISION: u32 = 4;
+    const REVISION: u32 = 5;
 
     fn new(config: ClipConfig, host: &Host) -> Result<Self> {
         let PositionKey::AntialiasBicubic = config.position;
@@ -56,7 +56,7 @@ impl Encoder for ClipEncoder {
 
 impl Encoder for GemEncoder {
     type Config = GemConfig;
-    const REVISION: u32 = 4;
+    const REVISION: u32 = 5;
 
     fn new(config: GemConfig, host: &Host) -> Result<Self> {
         let PositionKey::AntialiasBicubic = config.position;

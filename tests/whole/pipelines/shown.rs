@@ -158,8 +158,8 @@ fn all_components() {
         &["inspect"],
         expect![[r#"
             kind     name                  revision  plugin               about
-            encoder  clip                         4  loupe-clip 0.1.0     CLIP's image and text towers: a ViT with CLS pooling, from any published weights file
-            encoder  gem                          4  loupe-clip 0.1.0     CLIP, and GEM's self-self attention path beside it in the same pass
+            encoder  clip                         5  loupe-clip 0.1.0     CLIP's image and text towers: a ViT with CLS pooling, from any published weights file
+            encoder  gem                          5  loupe-clip 0.1.0     CLIP, and GEM's self-self attention path beside it in the same pass
             prompts  ensemble                     1  loupe-prompts 0.1.0  states x templates x names, and sentences from the user's files
             prompts  hybrid                       1  loupe-prompts 0.1.0  sentences of several sources, each with a weight of its own
             prompts  llm                          1  loupe-prompts 0.1.0  sentences of a language model, from a prompt cache
