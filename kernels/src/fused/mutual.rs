@@ -6,7 +6,7 @@ use super::attention::Take;
 use super::buffer::Plain;
 use super::operands::{Vectors, put_keys, put_queries, put_values, turn_sums};
 use super::scratch::{carve, lines_of};
-use super::tile::{Block, LANES, Panel, Tile, with_lanes};
+use super::tile::{LANES, Panel, Place, Tile};
 
 /// Memory of one head, carved out of a thread's scratch.
 pub(super) struct Mutual<'s, E> {
@@ -229,37 +229,19 @@ impl<'s, E: Plain> Mutual<'s, E> {
                         words[lane] = weights[lane].to_bits();
                     }
                 }
-                put_block::<T>(self.weights, &block, [lane, key], &mut total);
-                if let Some(place) = place {
-                    T::turn(&mut block);
-                    let totals = &mut self.totals[keys + key..].as_chunks_mut::<LANES>().0[0];
-                    put_block::<T>(self.turned_weights, &block, [key, place + lane], totals);
-                }
+                let k_len = block_of::<T>();
+                let own = Place { to: self.weights.as_mut_ptr(), at: [lane, key], k_len };
+                let totals = &mut self.totals[keys + key..].as_chunks_mut::<LANES>().0[0];
+                let turned = place.map(|place| {
+                    let to = self.turned_weights.as_mut_ptr();
+                    (Place { to, at: [key, place + lane], k_len }, totals)
+                });
+                // SAFETY: both operands hold a block of tokens either way.
+                unsafe { T::put_both(&mut block, (own, &mut total), turned) };
             }
             for (sum, total) in self.totals[first + lane..].iter_mut().zip(&total) {
                 *sum += total;
             }
         }
-    }
-}
-
-/// Rows of weights along k as right operand of a block, from this column and k on, and added up.
-#[inline(always)]
-fn put_block<T: Tile>(
-    to: &mut [T::Elem],
-    block: &Block,
-    [column, k]: [usize; 2],
-    total: &mut [f32; LANES],
-) {
-    for (i, words) in block.as_chunks::<2>().0.iter().enumerate() {
-        let mut pair = [[0.0; LANES]; 2];
-        for (weights, words) in pair.iter_mut().zip(words) {
-            for lane in 0..LANES {
-                weights[lane] = f32::from_bits(words[lane]);
-            }
-            with_lanes(total, weights, |total, weight| total + weight);
-        }
-        // SAFETY: two neighbours along k of `LANES` columns of a block.
-        unsafe { T::put_pairs(to.as_mut_ptr(), [column, k + 2 * i], block_of::<T>(), &pair) };
     }
 }

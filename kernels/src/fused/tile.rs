@@ -139,6 +139,27 @@ pub(super) trait Tile: Multiply {
         }
     }
 
+    /// Weights, `LANES` along k (rows) of as many columns, as right operand; and with `turned` those of the
+    /// rows for the columns too. Each side's are added to its totals. `block` is f32, and lost.
+    ///
+    /// # Safety
+    /// Both operands have their places, and nobody else has them now.
+    #[inline(always)]
+    unsafe fn put_both(
+        block: &mut Block,
+        own: (Place<Self::Elem>, &mut [f32; LANES]),
+        turned: Option<(Place<Self::Elem>, &mut [f32; LANES])>,
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            put_block::<Self>(block, own);
+            if let Some(turned) = turned {
+                Self::turn(block);
+                put_block::<Self>(block, turned);
+            }
+        }
+    }
+
     /// Activates a row on its way into an operand.
     #[inline(always)]
     fn activate(activation: Activation, row: &mut [f32]) {
@@ -148,6 +169,33 @@ pub(super) trait Tile: Multiply {
 
 /// Words of 32 bits, `LANES` rows of `LANES`.
 pub(super) type Block = [[u32; LANES]; LANES];
+
+/// Where a block of `LANES` columns and as many values along k begins: column and k of a right operand.
+pub(super) struct Place<E> {
+    pub(super) to: *mut E,
+    pub(super) at: [usize; 2],
+    pub(super) k_len: usize,
+}
+
+/// Rows of f32 along k as right operand, and added up.
+///
+/// # Safety
+/// As `Tile::put_both`.
+#[inline(always)]
+unsafe fn put_block<T: Tile>(block: &Block, (place, total): (Place<T::Elem>, &mut [f32; LANES])) {
+    let Place { to, at: [column, k], k_len } = place;
+    for (i, words) in block.as_chunks::<2>().0.iter().enumerate() {
+        let mut pair = [[0.0; LANES]; 2];
+        for (weights, words) in pair.iter_mut().zip(words) {
+            for lane in 0..LANES {
+                weights[lane] = f32::from_bits(words[lane]);
+            }
+            with_lanes(total, weights, |total, weight| total + weight);
+        }
+        // SAFETY: the caller's; two neighbours along k of `LANES` columns.
+        unsafe { T::put_pairs(to, [column, k + 2 * i], k_len, &pair) };
+    }
+}
 
 /// Parts of what is done beside a product.
 pub(super) const PARTS: usize = 8;
