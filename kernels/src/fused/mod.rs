@@ -20,6 +20,8 @@ mod nearest;
 mod operands;
 mod portable;
 mod product;
+#[cfg(target_arch = "x86_64")]
+mod rounding;
 mod scratch;
 #[cfg(test)]
 mod tests;
