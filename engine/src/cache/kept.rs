@@ -15,7 +15,8 @@ use loupe_kernels::ParallelFor;
 
 use super::index::list;
 use super::key::Key;
-use super::shard::{publish, temporary};
+use super::note_use;
+use super::shard::temporary;
 
 const FOLDER: &str = "kept";
 const EXTENSION: &str = "kept";
@@ -56,15 +57,19 @@ impl Shelf {
         let path = self.path(key);
         let why = |error: io::Error| format!("`{}` cannot be read: {error}", path.display());
         match File::open(&path) {
-            Ok(file) => checked(file, Some(key), par)
-                .map(Some)
-                .map_err(|why| format!("`{}` is not taken: {why}", path.display())),
+            Ok(file) => {
+                let found = checked(file, Some(key), par)
+                    .map_err(|why| format!("`{}` is not taken: {why}", path.display()))?;
+                note_use(&found.file);
+                Ok(Some(found))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(why(error)),
         }
     }
 
-    /// Keeps parts as one, in place of what was there. Errors: the system's.
+    /// Keeps parts as one, in place of what was there. Nobody waits for the disk: what a crash of the machine cuts
+    /// fails its checksum, and is made again. Errors: the system's.
     pub fn keep(
         &self,
         key: &Key,
@@ -76,7 +81,7 @@ impl Shelf {
         let temporary = temporary(&path);
         let written = fs::create_dir_all(&self.dir)
             .and_then(|()| write(&temporary, key, name, parts, par))
-            .and_then(|()| publish(&temporary, &path));
+            .and_then(|()| fs::rename(&temporary, &path));
         written.map_err(|error| {
             // The first error is the one to report.
             let _ = fs::remove_file(&temporary);
@@ -155,7 +160,7 @@ fn write(path: &Path, key: &Key, name: &str, parts: &[&[u8]], par: ParallelFor) 
     for part in parts {
         file.write_all(part)?;
     }
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    file.flush()
 }
 
 /// Bytes of the parts as if they stood one behind the other.

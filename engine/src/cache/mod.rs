@@ -29,6 +29,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 pub use fingerprint::Fingerprint;
 pub use kept::{KeptFile, Shelf};
@@ -181,6 +182,12 @@ impl Cache {
             .map(|store| std::mem::take(&mut store.state().warnings))
             .unwrap_or_default()
     }
+}
+
+/// Notes that a file was of use: `gc` removes first what was of none for longest. Where that cannot be written, its age
+/// counts.
+fn note_use(file: &File) {
+    let _ = file.set_modified(SystemTime::now());
 }
 
 fn check_schema(dir: &Path) -> Result<(), CacheError> {

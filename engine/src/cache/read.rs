@@ -3,15 +3,16 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hdf5::types::VarLenUnicode;
 use hdf5::{Dataset, Group};
 use loupe_kernels::bytes_of;
 
-use super::Key;
 use super::seal::{self, Extent, Refusal};
 use super::shard::data_name;
 use super::value::{Dtype, Label, Layout, Stored, decode, first_half};
+use super::{Key, note_use};
 
 /// A multiple of every element's size, small enough for the caches of one core.
 const BLOCK_BYTES: u64 = 128 << 10;
@@ -21,6 +22,8 @@ const BLOCK_BYTES: u64 = 128 << 10;
 pub(super) struct Shard {
     pub path: PathBuf,
     pub groups: Vec<Section>,
+    /// That it was of use has been noted.
+    used: AtomicBool,
 }
 
 /// One group of a shard. Rows are `0..keys.len()`.
@@ -62,7 +65,14 @@ impl Shard {
                     "it has no `complete` mark, or not the structure of a shard".to_owned(),
                 )
             })?;
-        Ok(Self { path: path.to_owned(), groups })
+        Ok(Self { path: path.to_owned(), groups, used: AtomicBool::new(false) })
+    }
+
+    /// Notes at its first row that the shard was of use.
+    pub fn note_use(&self, file: &File) {
+        if !self.used.swap(true, Ordering::Relaxed) {
+            note_use(file);
+        }
     }
 
     pub fn n_bytes(&self) -> u64 {

@@ -97,7 +97,11 @@ impl Store {
                 io::ErrorKind::NotFound => Refusal::Broken("it is gone".to_owned()),
                 _ => Refusal::from(error),
             })
-            .and_then(|file| shard.read(&file, group, row));
+            .and_then(|file| {
+                let stored = shard.read(&file, group, row)?;
+                shard.note_use(&file);
+                Ok(stored)
+            });
         match read {
             Ok(stored) => Ok(Some(stored)),
             Err(Refusal::Unreadable(cause)) => {

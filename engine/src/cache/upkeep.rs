@@ -64,6 +64,8 @@ pub struct VerifyReport {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GcReport {
     pub removed: Vec<PathBuf>,
+    /// Those of them that had a whole file's name and were not whole.
+    pub bad: Vec<BadShard>,
     pub freed_bytes: u64,
     pub kept_bytes: u64,
 }
@@ -153,9 +155,9 @@ impl Cache {
         report
     }
 
-    /// Removes rejected files, temporary files of dead processes and, oldest first, as many shards
-    /// and kept files as it takes to keep at most `keep_bytes`. Errors: `Busy` if another run uses the cache;
-    /// `Write` if a file cannot be removed.
+    /// Removes rejected files, temporary files of dead processes, kept files that are damaged and, those that were of
+    /// no use for longest first, as many shards and kept files as it takes to keep at most `keep_bytes`.
+    /// Errors: `Busy` if another run uses the cache; `Write` if a file cannot be removed.
     pub fn gc(&self, keep_bytes: Option<u64>, dry_run: bool) -> Result<GcReport, CacheError> {
         let Some(store) = &self.store else {
             return Ok(GcReport::default());
@@ -188,7 +190,12 @@ impl Store {
         let mut report = GcReport::default();
         let mut shards = Vec::new();
         for path in all_files(self.dir()) {
-            if is_shard(&path) || is_kept(&path) {
+            let why = if is_kept(&path) { verified(&path).err() } else { None };
+            if let Some(why) = why {
+                report.freed_bytes += file_bytes(&path);
+                report.removed.push(path.clone());
+                report.bad.push(BadShard { path, why });
+            } else if is_shard(&path) || is_kept(&path) {
                 let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
                 shards.push((modified.unwrap_or(SystemTime::UNIX_EPOCH), path));
             } else if is_waste(&path) {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::text::{columns, count, parse_size, size};
 use super::{Common, Exit, Format, Outcome, print, print_json, setup};
-use crate::cache::{Cache, Mode};
+use crate::cache::{BadShard, Cache, Mode};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -28,7 +28,7 @@ enum Action {
         #[arg(long, default_value_t = 1.0, value_parser = share)]
         sample: f64,
     },
-    /// Remove what crashed runs left and, with --keep, the oldest files
+    /// Remove what crashed runs left, what is damaged and, with --keep, files that were of no use for longest
     Gc {
         /// Most bytes to keep, such as 20GB
         #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -119,15 +119,12 @@ fn stat(common: &Common, cache: &Cache, dir: &PathBuf) -> Outcome {
 fn verify(common: &Common, cache: &Cache, sample: f64) -> Outcome {
     let report = cache.verify(sample);
     if common.format == Format::Json {
-        let bad = report.bad.iter().map(|bad| json!({"path": bad.path, "why": bad.why}));
         print_json(&json!({
             "n_shards": report.n_shards, "n_values": report.n_values, "n_bytes": report.n_bytes,
-            "bad": bad.collect::<Vec<_>>(),
+            "bad": bad_json(&report.bad),
         }))?;
     } else {
-        for bad in &report.bad {
-            print(&format!("bad: {}: {}\n", bad.path.display(), bad.why))?;
-        }
+        print_bad(&report.bad)?;
         print(&format!(
             "read {} in {} ({}): {}\n",
             count(report.n_values as usize, "value"),
@@ -147,13 +144,22 @@ fn gc(common: &Common, cache: &Cache, keep: Option<u64>, dry_run: bool) -> Outco
     if common.format == Format::Json {
         return print_json(&json!({
             "dry_run": dry_run, "removed": report.removed, "freed_bytes": report.freed_bytes,
-            "kept_bytes": report.kept_bytes,
+            "kept_bytes": report.kept_bytes, "bad": bad_json(&report.bad),
         }));
     }
+    print_bad(&report.bad)?;
     for path in &report.removed {
         print(&format!("{}\n", path.display()))?;
     }
     let did = if dry_run { "would remove" } else { "removed" };
     let (freed, kept) = (size(report.freed_bytes), size(report.kept_bytes));
     print(&format!("{did} {} ({freed}), kept {kept}\n", count(report.removed.len(), "file")))
+}
+
+fn print_bad(bad: &[BadShard]) -> Outcome {
+    bad.iter().try_for_each(|bad| print(&format!("bad: {}: {}\n", bad.path.display(), bad.why)))
+}
+
+fn bad_json(bad: &[BadShard]) -> Vec<serde_json::Value> {
+    bad.iter().map(|bad| json!({ "path": bad.path, "why": bad.why })).collect()
 }

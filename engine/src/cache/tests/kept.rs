@@ -1,5 +1,7 @@
 //! Bytes that components keep: whole or not at all.
 
+use std::time::Duration;
+
 use super::*;
 use loupe_kernels::serial;
 
@@ -88,8 +90,39 @@ fn the_cache_counts_and_removes_what_is_kept() {
     assert_eq!(cache.gc(None, false).unwrap().freed_bytes, 4);
     fs::write(&path, "damaged").unwrap();
     assert_eq!(cache.verify(1.0).bad[0].why, "it is too short");
-    assert_eq!(cache.gc(Some(0), false).unwrap().removed, [path]);
+}
+
+#[test]
+fn gc_removes_a_damaged_file_and_says_why() {
+    let (dir, shelf, path) = one_file();
+    shelf.keep(&key(2), "loupe-clip: packed blocks", &PARTS, &serial).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[1_000] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let cache = open(&dir);
+    let planned = cache.gc(None, true).unwrap();
+    assert_eq!(cache.stat().n_kept, 2);
+    let done = cache.gc(None, false).unwrap();
+    assert_eq!(done, planned);
+    assert_eq!((done.removed, done.freed_bytes), (vec![path.clone()], bytes.len() as u64));
+    assert_eq!(done.bad, [BadShard { path, why: "its checksum is wrong".to_owned() }]);
+    assert!(shelf.find(&key(2), &serial).unwrap().is_some());
+    assert_eq!(cache.gc(Some(0), false).unwrap().removed.len(), 1);
     assert_eq!(cache.stat().n_kept, 0);
+}
+
+#[test]
+fn gc_removes_first_what_was_of_no_use_for_longest() {
+    let (dir, shelf, path) = one_file();
+    shelf.keep(&key(2), "", &PARTS, &serial).unwrap();
+    for file in shelf.files() {
+        let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        File::options().append(true).open(file).unwrap().set_modified(old).unwrap();
+    }
+    shelf.find(&key(1), &serial).unwrap().unwrap();
+    let cache = open(&dir);
+    cache.gc(Some(fs::metadata(&path).unwrap().len()), false).unwrap();
+    assert_eq!(shelf.files(), [path]);
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn gc_removes_what_dead_writers_and_damage_left() {
 }
 
 #[test]
-fn gc_removes_the_oldest_shards_first() {
+fn gc_removes_first_the_shards_that_were_of_no_use_for_longest() {
     let dir = TempDir::new().unwrap();
     let cache = open(&dir);
     for n in 0..3 {
@@ -125,11 +125,12 @@ fn gc_removes_the_oldest_shards_first() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - n * 1000);
         File::options().append(true).open(new).unwrap().set_modified(time).unwrap();
     }
+    assert_eq!(cache.get(&key(2)).unwrap(), Some(arrays(2.0)), "the oldest is used again");
     let size = fs::metadata(&shards(&dir)[0]).unwrap().len();
     let report = cache.gc(Some(size * 2), false).unwrap();
     assert_eq!((report.removed.len(), report.kept_bytes), (1, size * 2));
     let left: Vec<_> = (0..3).map(|n| cache.contains(&key(n))).collect();
-    assert_eq!(left, [true, true, false]);
+    assert_eq!(left, [true, false, true]);
 }
 
 /// The child of the test below: writes one small shard, then one beyond the file-size limit.
