@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use loupe_kernels::Isa;
 use serde_json::Value;
@@ -89,27 +89,29 @@ fn json<T: serde::Serialize>(value: &T) -> Value {
 }
 
 /// BLAKE3 of a file's bytes. Weights are large and named by several stages, so a file that has not changed since is
-/// not read again in this process.
+/// not read again in this process: the same file, of the same length, that nobody wrote to.
 pub fn file_digest(path: &Path) -> Result<[u8; 32], RunError> {
     let fail = |source: std::io::Error| RunError::ReadFile {
         path: path.to_owned(),
         message: source.to_string(),
     };
-    type Read = BTreeMap<PathBuf, (u64, Option<SystemTime>, [u8; 32])>;
+    type State = ([u64; 3], [(i64, i64); 2]);
+    type Read = BTreeMap<PathBuf, (State, [u8; 32])>;
     static READ: Mutex<Read> = Mutex::new(BTreeMap::new());
     let read = || READ.lock().unwrap_or_else(PoisonError::into_inner);
     let file = File::open(path).map_err(fail)?;
-    let state = |metadata: Metadata| (metadata.len(), metadata.modified().ok());
-    let (len, modified) = file.metadata().map(state).map_err(fail)?;
-    if let Some((_, _, digest)) =
-        read().get(path).filter(|known| (known.0, known.1) == (len, modified))
-    {
+    let state = |file: Metadata| -> State {
+        let changed = [(file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec())];
+        ([file.dev(), file.ino(), file.len()], changed)
+    };
+    let state = file.metadata().map(state).map_err(fail)?;
+    if let Some((_, digest)) = read().get(path).filter(|known| known.0 == state) {
         return Ok(*digest);
     }
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(file).map_err(fail)?;
     let digest = *hasher.finalize().as_bytes();
-    read().insert(path.to_owned(), (len, modified, digest));
+    read().insert(path.to_owned(), (state, digest));
     Ok(digest)
 }
 
@@ -163,5 +165,27 @@ pub(super) fn label_text(label: Label) -> String {
         (Some(size), None) => size.to_string(),
         (None, Some(tap)) => format!(".{tap}"),
         (Some(size), Some(tap)) => format!("{size}.{tap}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_same_length_and_time_that_took_anothers_place_is_read_again() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("weights");
+        let write = |path: &Path, text: &str| {
+            std::fs::write(path, text).unwrap();
+            let file = File::options().append(true).open(path).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        };
+        write(&path, "one");
+        let first = file_digest(&path).unwrap();
+        assert_eq!(file_digest(&path).unwrap(), first);
+        write(&dir.path().join("new"), "two");
+        std::fs::rename(dir.path().join("new"), &path).unwrap();
+        assert_eq!(file_digest(&path).unwrap(), *blake3::hash(b"two").as_bytes());
     }
 }
