@@ -62,6 +62,10 @@ pub(super) fn stage_key(
             *path = hex(&file_digest(Path::new(path.as_str()))?);
         }
     }
+    // `auto` is what the component made of it: equal values have equal keys.
+    if let (Some(asked), Some(precision)) = (config.get_mut("precision"), stage.precision()) {
+        *asked = precision.into();
+    }
     // What is built into a component has a name and no path: the digests that it tells stand for it.
     if let Some(embedded) = stage.facts.all.get("embedded") {
         key = key.json("embedded", embedded);

@@ -206,6 +206,20 @@ fn a_key_knows_what_is_built_into_a_component() {
 }
 
 #[test]
+fn a_key_holds_the_precision_that_auto_became() {
+    let key = |asked: &str, told: &str| {
+        let mut pipeline = pipeline(Select::default(), SIZES.to_vec());
+        let stage = &mut pipeline.stages[1];
+        stage.config.insert("precision".to_owned(), json!(asked));
+        stage.facts.all = json!({ "precision": told });
+        stage_key(stage, &catalog(1, 0), None, Some(Dtype::F32), 0).unwrap()
+    };
+    assert_eq!(key("auto", "bf16"), key("bf16", "bf16"));
+    assert_eq!(key("auto", "f32"), key("f32", "f32"));
+    assert_ne!(key("auto", "bf16"), key("auto", "f32"));
+}
+
+#[test]
 fn a_key_knows_revision_and_config_and_under_revision_0_the_build() {
     let pipeline = pipeline(Select::default(), SIZES.to_vec());
     let key = |revision, binary| {

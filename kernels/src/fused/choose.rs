@@ -17,6 +17,16 @@ pub enum Precision {
     Int8,
 }
 
+impl Precision {
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+            Precision::Int8 => "int8",
+        }
+    }
+}
+
 /// What can be made for any `Tile`.
 pub(super) trait ForTile {
     type Made;

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use super::choose::Precision;
 use crate::error::KernelError;
 
 /// A set of instructions that products are written for; each has what those before it have.
@@ -28,6 +29,11 @@ impl Isa {
             Isa::Avx512 => "avx512",
             Isa::Amx => "amx",
         }
+    }
+
+    /// The quickest that figures can be had with: bf16 where tiles multiply it, else f32.
+    pub fn quick_precision(self) -> Precision {
+        if self == Isa::Amx { Precision::Bf16 } else { Precision::F32 }
     }
 
     /// The most that this machine has, or what the environment's `LOUPE_CPU` names where that is less.

@@ -216,7 +216,7 @@ fn facts(
     let facts = Facts::new()
         .fact("flop", json!({ "token": 2 * of_image, "pair": pair }))
         .fact("packed_bytes", form.packed_bytes(of_image + of_text))
-        .fact("precision", form.precision())
+        .precision(form.precision())
         .dim("c", config.vision.width)
         .dim("d", config.embed_dim)
         .taps((1..=config.vision.n_blocks).filter_map(|tap| u32::try_from(tap).ok()))

@@ -28,7 +28,7 @@ impl Form {
             BackendKey::Candle => match precision {
                 PrecisionKey::F32 | PrecisionKey::Auto => Ok(Form::Candle),
                 PrecisionKey::Bf16 | PrecisionKey::Int8 => Err(Error::config(
-                    "`backend = \"candle\"` computes in f32 alone; leave out `precision`, or the backend",
+                    "`precision` wants `f32` with `backend = \"candle\"`; leave out one of the two keys",
                 )),
             },
             BackendKey::Fused => {
@@ -37,8 +37,7 @@ impl Form {
                     PrecisionKey::F32 => Precision::F32,
                     PrecisionKey::Bf16 => Precision::Bf16,
                     PrecisionKey::Int8 => Precision::Int8,
-                    PrecisionKey::Auto if isa == Isa::Amx => Precision::Bf16,
-                    PrecisionKey::Auto => Precision::F32,
+                    PrecisionKey::Auto => isa.quick_precision(),
                 };
                 Ok(Form::Packed(isa, precision))
             }
@@ -48,9 +47,8 @@ impl Form {
     /// What products are rounded to, as the key names it.
     pub fn precision(self) -> &'static str {
         match self {
-            Form::Candle | Form::Packed(_, Precision::F32) => "f32",
-            Form::Packed(_, Precision::Bf16) => "bf16",
-            Form::Packed(_, Precision::Int8) => "int8",
+            Form::Candle => Precision::F32.name(),
+            Form::Packed(_, precision) => precision.name(),
         }
     }
 

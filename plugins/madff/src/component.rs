@@ -224,5 +224,5 @@ fn facts<A: Adapter>(common: &Common, host: &Host) -> Result<Facts> {
     for head in heads.iter().filter(|_| !common.at.is_empty()) {
         weights.check_taps(&format!("{head}_{}", A::GROUP), &common.at)?;
     }
-    Ok(Facts::new().dim("d", sizes.bottleneck))
+    Ok(Facts::new().dim("d", sizes.bottleneck).precision(common.precision()?.name()))
 }

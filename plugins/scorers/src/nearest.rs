@@ -49,7 +49,7 @@ impl Distance {
     }
 }
 
-/// What cosines are computed from; their sums are f32 in both.
+/// What cosines are computed from; their sums are f32 in all.
 #[derive(Clone, Copy, Default, PartialEq, Deserialize, Schema)]
 #[serde(rename_all = "kebab-case")]
 enum Rounding {
@@ -59,6 +59,8 @@ enum Rounding {
     /// Rows rounded to bf16: half the memory, and several times the speed where the CPU has tiles. A
     /// distance moves by some 1e-4 at most.
     Bf16,
+    /// `bf16` where the CPU multiplies tiles of it, else `f32`.
+    Auto,
 }
 
 /// Scores patches by their distance to a memory bank.
@@ -71,7 +73,8 @@ pub struct NearestConfig {
     #[serde(default = "one")]
     #[schema(min = 1)]
     k: usize,
-    /// What cosines are computed from: `f32`, or `bf16`, which is faster and takes half the memory.
+    /// What cosines are computed from: `f32`, or `bf16`, which is faster and takes half the memory; `auto` is `bf16`
+    /// where the CPU multiplies tiles of it, and `f32` elsewhere.
     #[serde(default)]
     precision: Rounding,
     /// Adds the query's own patches to the bank. The patch itself is then the nearest, so `k` must be 2 or more.
@@ -81,6 +84,20 @@ pub struct NearestConfig {
 
 fn one() -> usize {
     1
+}
+
+impl NearestConfig {
+    /// What a bank is packed for. Errors: `Config` for an unknown `LOUPE_CPU`.
+    fn packing(&self) -> Result<(Isa, Precision)> {
+        let isa = Isa::best().map_err(Error::config)?;
+        let precision = match self.precision {
+            Rounding::Auto if self.distance == Distance::Euclidean => Precision::F32,
+            Rounding::Auto => isa.quick_precision(),
+            Rounding::Bf16 => Precision::Bf16,
+            Rounding::F32 => Precision::F32,
+        };
+        Ok((isa, precision))
+    }
 }
 
 pub struct Nearest {
@@ -138,7 +155,11 @@ impl Scorer for Nearest {
                 "`precision = \"bf16\"` is for cosines: take it away, or another `distance` than `euclidean`",
             ));
         }
-        Ok(Facts::new())
+        let facts = Facts::new().precision(config.packing()?.1.name());
+        Ok(match config.self_reference {
+            true => facts,
+            false => facts.learns(&["rows"], "set `self_reference = true` with `k = 2`"),
+        })
     }
 
     fn new(config: NearestConfig, host: &Host) -> Result<Nearest> {
@@ -210,11 +231,7 @@ impl Nearest {
     }
 
     fn pack(&self, rows: &[f32], width: usize) -> Result<Bank> {
-        let isa = Isa::best().map_err(Error::failed)?;
-        let precision = match self.config.precision {
-            Rounding::F32 => Precision::F32,
-            Rounding::Bf16 => Precision::Bf16,
-        };
+        let (isa, precision) = self.config.packing()?;
         let n_threads = self.host.n_threads();
         on_host(&self.host, |par| Bank::new(rows, width, isa, precision, Team { par, n_threads }))?
             .map_err(Error::input)
@@ -298,7 +315,8 @@ mod tests {
     #[test]
     fn conforms() {
         let query = Tensor::new([1, 2, 1, 2], [1.0, 0.5, 0.2, 1.0]).unwrap();
-        for config in ["k = 1", "precision = \"bf16\"", "distance = \"euclidean\""] {
+        let euclidean = "distance = \"euclidean\"\nprecision = \"auto\"";
+        for config in ["k = 1", "precision = \"bf16\"", "precision = \"auto\"", euclidean] {
             let subject = testing::scorer::<Nearest>(config).fit("rows", bank());
             subject.input("query", query.clone()).check();
         }
@@ -312,6 +330,9 @@ mod tests {
         close(&scores("k = 2", query()), &[0.5, 1.0, 0.2]);
         // 0.6 and 0.8 as bf16 are 0.6015625 and 0.80078125.
         close(&scores("precision = \"bf16\"", query()), &[0.0, 0.5, 0.5 * (1.0 - 0.80078125)]);
+        let quick = Isa::best().unwrap().quick_precision();
+        let named = format!("precision = \"{}\"", quick.name());
+        assert_eq!(scores("precision = \"auto\"", query()), scores(&named, query()));
     }
 
     #[test]

@@ -126,6 +126,12 @@ impl Facts {
         self
     }
 
+    /// What the products are rounded to, as the key `precision` names it: what `auto` became. Cache keys, reports and
+    /// ceilings go by it.
+    pub fn precision(self, name: &str) -> Self {
+        self.fact("precision", name)
+    }
+
     /// Under this config there is nothing to run with but what a fit learns from these ports: the
     /// engine refuses a stage that leaves one of them out. `instead` says how to do without a fit.
     pub fn learns(self, ports: &[&str], instead: &str) -> Self {

@@ -1,6 +1,6 @@
 //! The keys of the three components, and what they mean together.
 
-use loupe_kernels::Precision;
+use loupe_kernels::{Isa, Precision};
 use loupe_plugin::prelude::*;
 
 use crate::madff::MadffKeys;
@@ -36,13 +36,15 @@ impl Head {
     }
 }
 
-/// What products are rounded to; their sums are f32 in both.
+/// What products are rounded to; their sums are f32 in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Schema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PrecisionKey {
     #[default]
     F32,
     Bf16,
+    /// `bf16` where the CPU multiplies tiles of it, else `f32`.
+    Auto,
 }
 
 /// Gated bottleneck adapters on an encoder's taps.
@@ -77,7 +79,7 @@ pub struct MadffConfig {
     #[serde(default = "one")]
     n_prefix: usize,
     /// What a run's products are rounded to; training computes in f32. `bf16` is several times faster
-    /// where the CPU multiplies it.
+    /// where the CPU multiplies tiles of it, and `auto` is `bf16` there and `f32` elsewhere.
     #[serde(default)]
     precision: PrecisionKey,
     /// Off: the channel gate is 1.
@@ -127,7 +129,7 @@ pub struct MvfaConfig {
     #[serde(default = "one")]
     n_prefix: usize,
     /// What a run's products are rounded to; training computes in f32. `bf16` is several times faster
-    /// where the CPU multiplies it.
+    /// where the CPU multiplies tiles of it, and `auto` is `bf16` there and `f32` elsewhere.
     #[serde(default)]
     precision: PrecisionKey,
 }
@@ -156,7 +158,7 @@ pub struct ProjectorConfig {
     #[serde(default = "one")]
     n_prefix: usize,
     /// What a run's products are rounded to; training computes in f32. `bf16` is several times faster
-    /// where the CPU multiplies it.
+    /// where the CPU multiplies tiles of it, and `auto` is `bf16` there and `f32` elsewhere.
     #[serde(default)]
     precision: PrecisionKey,
 }
@@ -245,11 +247,13 @@ pub struct Common {
 }
 
 impl Common {
-    pub fn precision(&self) -> Precision {
-        match self.precision {
+    /// Errors: `Config` for an unknown `LOUPE_CPU`.
+    pub fn precision(&self) -> Result<Precision> {
+        Ok(match self.precision {
             PrecisionKey::F32 => Precision::F32,
             PrecisionKey::Bf16 => Precision::Bf16,
-        }
+            PrecisionKey::Auto => Isa::best().map_err(Error::config)?.quick_precision(),
+        })
     }
 
     fn judged(self) -> Result<Self> {

@@ -49,7 +49,7 @@ impl<A: Adapter> Stage<A> {
             let drawn = Drawn { width, bottleneck: self.common.drawn_bottleneck() };
             let heads = self.common.head_names();
             let mut bank = Bank::<A>::read(&self.weights, &heads, at, drawn, &self.keys)?;
-            self.pack(&mut bank, self.common.precision())?;
+            self.pack(&mut bank, self.common.precision()?)?;
             Ok::<_, Error>(bank)
         };
         let bank = get_or_try(&self.bank, read)?;
