@@ -26,9 +26,29 @@ impl StageKeeper {
         Ok(key.str("numerics", numerics()).json("config", &config).finish())
     }
 
+    /// For people: the plugin, the label, and the file that it was made of, which stands in no key.
+    fn name(&self, label: &str, config: &Value) -> String {
+        let of = self.file_in(config).and_then(Path::file_name);
+        let of = of.map_or(String::new(), |name| format!(", {}", name.display()));
+        format!("{}: {label}{of}", self.plugin)
+    }
+
+    fn file_in<'a>(&self, config: &'a Value) -> Option<&'a Path> {
+        match config {
+            Value::String(text) => Some(Path::new(text)).filter(|path| self.names(path)),
+            Value::Array(items) => items.iter().find_map(|item| self.file_in(item)),
+            Value::Object(members) => members.values().find_map(|member| self.file_in(member)),
+            _ => None,
+        }
+    }
+
+    fn names(&self, path: &Path) -> bool {
+        self.files.iter().any(|file| file == path)
+    }
+
     fn put_contents(&self, config: &mut Value) -> Result<(), String> {
         match config {
-            Value::String(text) if self.files.iter().any(|file| file == Path::new(text)) => {
+            Value::String(text) if self.names(Path::new(text)) => {
                 let digest = file_digest(Path::new(text)).map_err(|error| error.to_string())?;
                 *config = json!({ "blake3": hex(&digest) });
                 Ok(())
@@ -59,8 +79,7 @@ impl Keeper for StageKeeper {
         parts: &[&[u8]],
         par: ParallelFor,
     ) -> Result<(), String> {
-        let name = format!("{}: {label}", self.plugin);
-        self.shelf.keep(&self.key(label, config)?, &name, parts, par)
+        self.shelf.keep(&self.key(label, config)?, &self.name(label, config), parts, par)
     }
 }
 
@@ -94,5 +113,7 @@ mod tests {
         assert_ne!(of(keeper("loupe-clip", &[&a]), "layers"), key(&a, 16), "another label");
         assert_ne!(of(keeper("another", &[&a]), "blocks"), key(&a, 16), "another plugin");
         assert_ne!(of(keeper("loupe-clip", &[]), "blocks"), key(&a, 16), "not this stage's file");
+        assert_eq!(keeper("loupe-clip", &[&a]).name("blocks", &config), "loupe-clip: blocks, a");
+        assert_eq!(keeper("loupe-clip", &[&copy]).name("blocks", &config), "loupe-clip: blocks");
     }
 }

@@ -10,8 +10,6 @@ use crate::trunk::{Layout, Packing};
 /// A tower whose packed bytes are fewer is packed as quickly as it is read.
 const LEAST_BYTES: usize = 32 << 20;
 
-const LABEL: &str = "packed blocks";
-
 /// Who keeps towers, and what tells their weights from others.
 #[derive(Clone, Debug)]
 pub struct Keeper {
@@ -24,8 +22,8 @@ impl Keeper {
     /// Fills `to` with the tower's blocks. `false` if they are not there, or cannot be read: then they are
     /// packed as ever.
     pub fn take_up(&self, to: &mut dyn Blocks, layout: Layout, packing: &Packing) -> Result<bool> {
-        let config = self.config(layout, packing);
-        let Some(kept) = self.host.find_kept(LABEL, &config) else { return Ok(false) };
+        let (label, config) = (label(layout, packing), self.config(layout, packing));
+        let Some(kept) = self.host.find_kept(&label, &config) else { return Ok(false) };
         let read = |at: u64, to: &mut [u8]| kept.read(at, to).map_err(|error| error.to_string());
         let taken =
             packing.threads.lend(|team| to.take_up(layout.n_blocks, kept.len(), &read, team))?;
@@ -45,7 +43,8 @@ impl Keeper {
         if n_bytes < LEAST_BYTES || !self.host.keeps() {
             return;
         }
-        let (level, said) = match self.host.keep(LABEL, &self.config(layout, packing), &parts) {
+        let (label, config) = (label(layout, packing), self.config(layout, packing));
+        let (level, said) = match self.host.keep(&label, &config, &parts) {
             Ok(()) => (Level::Info, format!("{} MB of packed weights kept", n_bytes >> 20)),
             Err(error) => (Level::Warn, format!("packed weights are not kept: {error}")),
         };
@@ -69,4 +68,11 @@ impl Keeper {
             "layout": PACKED_LAYOUT,
         })
     }
+}
+
+/// Tells towers apart for who lists the cache; all of it is in `Keeper::config` too.
+fn label(layout: Layout, Packing { isa, precision, .. }: &Packing) -> String {
+    let Layout { n_blocks, shape, .. } = layout;
+    let (precision, isa) = (precision.name(), isa.name());
+    format!("{} {n_blocks} x {} {precision} {isa}", layout.name(), shape.width)
 }
