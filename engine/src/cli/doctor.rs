@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use loupe_kernels::Isa;
 use serde::Serialize;
 
 use super::text::{count, size};
@@ -38,6 +39,7 @@ struct Health {
     cpu: String,
     cpu_features: Vec<String>,
     numerics: String,
+    cpu_problem: Option<String>,
     threads: usize,
     memory_bytes: Option<u64>,
     memory_free_bytes: Option<u64>,
@@ -91,6 +93,7 @@ fn examine(common: &Common) -> Health {
         cpu: field(&cpu, "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
         cpu_features: features(&flags),
         numerics: numerics().to_owned(),
+        cpu_problem: Isa::best().err().map(|problem| problem.to_string()),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         memory_bytes: kibibytes(&memory, "MemTotal"),
         memory_free_bytes: kibibytes(&memory, "MemAvailable"),
@@ -160,13 +163,16 @@ impl Health {
             ("cpu", format!("{}, {}", self.cpu, count(self.threads, "thread"))),
             ("features", self.cpu_features.join(" ")),
             ("numerics", self.numerics.clone()),
+        ];
+        lines.extend(self.cpu_problem.iter().map(|problem| ("problem", problem.clone())));
+        lines.extend([
             (
                 "memory",
                 format!("{}, {} free", bytes(self.memory_bytes), bytes(self.memory_free_bytes)),
             ),
             ("hdf5", self.hdf5.clone()),
             ("cache", format!("{}, {} free", path(&self.cache_dir), bytes(self.cache_free_bytes))),
-        ];
+        ]);
         for place in &self.plugin_places {
             let state = if place.exists { "" } else { ", not there" };
             let text = format!("{} ({}{state})", place.path.display(), place.named_by);
