@@ -157,4 +157,14 @@ fn doctor() {
     assert_eq!(said["plugin_boundary"], 1);
     assert!(said["components"].as_array().unwrap().contains(&"scorer/nearest".into()), "{said}");
     assert!(said["numerics"].as_str().unwrap().starts_with("f32-"), "{said}");
+    assert!(said["cpu_problem"].is_null(), "{said}");
+}
+
+#[test]
+fn doctor_names_a_cpu_that_there_is_not() {
+    let output = World::new().command(["doctor"]).env("LOUPE_CPU", "wrong").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let problem =
+        "problem     `LOUPE_CPU` wants `portable`, `avx2`, `avx512` or `amx`, got `wrong`\n";
+    assert!(said.contains(problem), "{said}");
 }
