@@ -59,9 +59,15 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Outcome {
     for file in &arguments.files {
         for Wanted { file, pipeline, variant, mut sets } in pipelines(file)? {
             sets.extend(arguments.sets.iter().cloned());
-            let checked = setup::Checker::new().check(&pipeline, &sets, &loader);
+            let checked = setup::Checker::thorough().check(&pipeline, &sets, &loader);
             let lacking = checked.pipeline.as_ref().map(|it| prompts::lacking(&loader, it));
-            let lacking = lacking.unwrap_or_default();
+            let mut lacking = lacking.unwrap_or_default();
+            lacking.extend(
+                checked
+                    .pipeline
+                    .as_ref()
+                    .and_then(|it| it.lacks_references(it.data.as_ref()?.references.shots)),
+            );
             lacking.iter().for_each(|why| eprintln!("error: {why}\n"));
             let entry = entry(file, variant, &checked, &lacking, arguments.deny_warnings);
             if common.format == Format::Table {

@@ -169,6 +169,8 @@ pub(crate) struct Checker {
     weights_are_optional: bool,
     /// Prompt caches may be absent.
     fills: bool,
+    /// Names stages that are not run.
+    names_unused: bool,
     absent: RefCell<Vec<String>>,
 }
 
@@ -180,8 +182,14 @@ impl Checker {
             data_is_optional: false,
             weights_are_optional: false,
             fills: false,
+            names_unused: false,
             absent: RefCell::default(),
         }
+    }
+
+    /// Says also what is no mistake of a run, such as a stage that nothing needs.
+    pub(crate) fn thorough() -> Checker {
+        Checker { names_unused: true, ..Checker::new() }
     }
 
     /// `${LOUPE_DATA}` and its like may be unset: they stay as they are, which is no folder.
@@ -209,6 +217,7 @@ impl Checker {
             layouts: &loupe_datasets::Layout::names(),
             files: &|name| self.file(name),
             fills: self.fills,
+            names_unused: self.names_unused,
         };
         let checked = check(&options);
         eprint!("{}", checked.report.render(std::io::stderr().is_terminal()));

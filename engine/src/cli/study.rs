@@ -137,6 +137,9 @@ impl<'a> Study<'a> {
         path: &Path,
         keep: Keep,
     ) -> Result<CellResult, Exit> {
+        if let Some(why) = self.pipeline.lacks_references(references.shots) {
+            return Err(Exit::Failed(anyhow!("{why}")));
+        }
         let has_fade = self.protocols.iter().any(|protocol| protocol.columns == Columns::Fade);
         if keep.originals.tables && !has_fade {
             let names = self.pipeline.protocols.join(", ");

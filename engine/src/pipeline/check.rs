@@ -34,6 +34,8 @@ pub struct CheckOptions<'a> {
     pub files: &'a dyn Fn(&str) -> Option<NamedFile>,
     /// Prompt caches may be absent, because they are about to be filled.
     pub fills: bool,
+    /// Stages that no output needs are warned of.
+    pub names_unused: bool,
 }
 
 /// The outcome. `pipeline` is there if there is no error; warnings may be.
@@ -126,7 +128,9 @@ impl Checker<'_> {
             .chain(train.as_ref().map(|(_, found)| found.text))
             .collect();
         let needed = order::needed(drafts.len(), &edges, &roots);
-        self.unused(&drafts, &needed);
+        if self.options.names_unused {
+            self.unused(&drafts, &needed);
+        }
         let kept: Vec<usize> = order.into_iter().filter(|idx| needed[*idx]).collect();
         let typed = std::mem::take(&mut typer.typed);
         let stages = built(&drafts, typed, &kept);

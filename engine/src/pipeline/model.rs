@@ -74,6 +74,19 @@ impl Pipeline {
     pub fn learns(&self) -> Option<&Train> {
         self.train.as_ref().filter(|train| self.stages[train.stage].state.is_some())
     }
+
+    /// Why it cannot run with so many references: a stage has nothing but these to learn from, as its component says.
+    pub fn lacks_references(&self, shots: usize) -> Option<String> {
+        let learns = |stage: &&Stage| {
+            stage.fit_on == Some(FitOn::References) && stage.facts.all["learns"].is_object()
+        };
+        let stage = self.stages.iter().find(learns).filter(|_| shots == 0)?;
+        let instead = stage.facts.all["learns"]["instead"].as_str().unwrap_or("leave it out");
+        Some(format!(
+            "`data.references.shots` is 0, but stage `{}` learns from references: give 1 or more; or {instead}",
+            stage.name
+        ))
+    }
 }
 
 /// One stage: a component applied to named values.

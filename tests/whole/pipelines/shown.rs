@@ -31,6 +31,16 @@ fn said(text: &str, arguments: &[&str]) -> String {
 }
 
 #[test]
+fn check_alone_names_stages_that_are_not_run() {
+    let world = world(&PIPELINE.replace("anomaly_map   = \"both\"", "anomaly_map   = \"vision\""));
+    let pipeline = world.path("p.toml").display().to_string();
+    let said = |words: &[&str]| world.run(words.iter().chain(&[pipeline.as_str()])).stderr;
+    let both = "warning: stage `both` is not run: no output needs it";
+    assert!(said(&["check"]).contains(both), "{}", said(&["check"]));
+    assert_eq!(said(&["run", "--show-config"]), "");
+}
+
+#[test]
 fn every_key_with_its_origin() {
     let run = ["run", "p.toml", "--show-config", "--set", "stages.far.k=2"];
     // Where the comments stand depends on how long the world's path is.
@@ -143,7 +153,7 @@ fn the_ports_and_keys_of_nearest() {
         key             wants                             default        about
         distance        half-cosine | cosine | euclidean  "half-cosine"  How far a patch is from another.
         k               integer, at least 1               1              Which neighbour: 1 is the nearest.
-        precision       f32 | bf16                        "f32"          What cosines are computed from: `f32`, or `bf16`, which is faster and takes half the memory.
+        precision       f32 | bf16 | auto                 "f32"          What cosines are computed from: `f32`, or `bf16`, which is faster and takes half the memory; `auto` is `bf16` where the CPU multiplies tiles of it, and `f32` elsewhere.
         self_reference  boolean                           false          Adds the query's own patches to the bank. The patch itself is then the nearest, so `k` must be 2 or more.
 
         In a pipeline:

@@ -81,6 +81,20 @@ fn a_run_folder_is_a_recipe() {
 }
 
 #[test]
+fn no_shots_are_refused_before_anything_is_computed() {
+    let world = world();
+    let ended = run(&world, "out", &["--shots", "0"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let why =
+        "`data.references.shots` is 0, but stage `far` learns from references: give 1 or more";
+    assert!(ended.stderr.contains(why), "{}", ended.stderr);
+    assert!(!world.path("out").exists());
+    let own =
+        ["--shots", "0", "--set", "stages.far.k=2", "--set", "stages.far.self_reference=true"];
+    ran(&world, "own", &own);
+}
+
+#[test]
 fn shots_and_seeds_give_mean_and_spread() {
     let world = world();
     let ended = ran(&world, "study", &["--shots", "1,2", "--seeds", "0..1"]);

@@ -66,6 +66,7 @@ pub fn options(sets: &[(&str, &str)]) -> CheckOptions<'static> {
         layouts: &["mvtec-ad", "folder"],
         files: &files,
         fills: false,
+        names_unused: true,
     }
 }
 
