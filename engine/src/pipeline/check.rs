@@ -283,6 +283,7 @@ impl Checker<'_> {
         let mut reader = Reader {
             catalog: self.catalog,
             folders: &self.loaded.folders,
+            n_files: self.loaded.files.len(),
             names: self.options.files,
             fill: fill::command(&self.loaded.files, &self.options.sets),
             fills: self.options.fills,

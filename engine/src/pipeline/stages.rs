@@ -1,5 +1,6 @@
 //! Reads the table of one stage: its kind, its wirings, the reserved keys, and the component's own.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
@@ -33,6 +34,8 @@ const SOURCES: [(&str, FitOn); 5] = [
 pub struct Reader<'a> {
     pub catalog: &'a dyn Catalog,
     pub folders: &'a [PathBuf],
+    /// So many of the texts are files, the rest changes.
+    pub n_files: usize,
     pub names: Names<'a>,
     /// The command that fills prompt caches.
     pub fill: String,
@@ -104,6 +107,14 @@ impl Reader<'_> {
         }
         let is_error = |found: &Diagnostic| found.severity == Severity::Error;
         let failed = walk.found.iter().any(is_error) || !walk.absent.is_empty();
+        let own_key = |found: &Diagnostic| own.iter().find(|entry| found.at == Some(entry.key_at));
+        for found in &mut walk.found {
+            if let Some(entry) = own_key(found)
+                && self.rank(draft.kind_at.source) > self.rank(entry.key_at.source)
+            {
+                found.hint = Some(inherited(&entry.key, draft));
+            }
+        }
         // Weights of a known name that are not here yet: a component may know its sizes without them.
         let lacks = !walk.found.is_empty();
         self.found.append(&mut walk.found);
@@ -111,8 +122,13 @@ impl Reader<'_> {
         draft.config = config;
         self.absent(draft, walk.absent);
         if let (Some(kind), false) = (draft.plugin_kind(), failed) {
-            self.facts(draft, kind, lacks);
+            self.facts(draft, kind, &own, lacks);
         }
+    }
+
+    /// What stands in a text of higher rank was written later: changes, then the file, then what it extends.
+    fn rank(&self, source: usize) -> (usize, Reverse<usize>) {
+        if source < self.n_files { (0, Reverse(source)) } else { (source, Reverse(0)) }
     }
 
     fn kind<'t>(&mut self, draft: &Draft, table: &'t Table) -> Option<&'t Entry> {
@@ -198,7 +214,7 @@ impl Reader<'_> {
         found
     }
 
-    fn facts(&mut self, draft: &mut Draft, kind: Kind, lacks: bool) {
+    fn facts(&mut self, draft: &mut Draft, kind: Kind, own: &[&Entry], lacks: bool) {
         let config = Json::Object(draft.config.clone());
         match self.catalog.facts(kind, &draft.component, &config) {
             Ok(facts) => draft.facts = facts,
@@ -206,7 +222,8 @@ impl Reader<'_> {
             Err(why) => {
                 let message =
                     format!("{} is refused by {kind} `{}`", draft.called(), draft.component);
-                self.found.push(Diagnostic::error(draft.at, message).label(why));
+                let at = named(own, &why).map_or(draft.at, |entry| entry.node.at);
+                self.found.push(Diagnostic::error(at, message).label(why));
             }
         }
     }
@@ -325,6 +342,22 @@ impl Reader<'_> {
             self.found.push(Diagnostic::error(at, message).label(entry.node.describe()));
         }
     }
+}
+
+/// What to do with a key of the component that stood here before.
+fn inherited(key: &str, draft: &Draft) -> String {
+    let (name, kind, component) = (&draft.name, draft.kind, &draft.component);
+    format!(
+        "`{key}` was written for another {kind}, and a stage keeps its keys when `{kind}` alone is changed; \
+         `--set 'stages.{name}={{ {kind} = \"{component}\", .. }}'` writes all of it anew"
+    )
+}
+
+/// The first of the written keys that a component's message names in backticks: it knows no places.
+fn named<'t>(own: &[&'t Entry], message: &str) -> Option<&'t Entry> {
+    let key = |quoted: &str| quoted.split_once(' ').map_or(quoted, |(key, _)| key).to_owned();
+    let mut keys = message.split('`').skip(1).step_by(2).map(key);
+    keys.find_map(|key| own.iter().find(|entry| entry.key == key).copied())
 }
 
 /// A folder with a file a class, where a file's own name would end in what it is.

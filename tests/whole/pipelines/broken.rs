@@ -492,10 +492,10 @@ fn the_plugin_refuses_the_wrap() {
         &edit(&[("a photo of a {}.", "a photo of a thing.")]),
         expect![[r#"
             error: stage `words` is refused by prompts `ensemble`
-             --> WORLD/p.toml:9:1
+             --> WORLD/p.toml:9:63
               |
             9 | words    = { prompts = "ensemble", sets = ["winclip"], wrap = "a photo of a thing.", embed_with = "clip" }
-              | ^^^^^ `wrap` wants a `{}` for the sentence, got `a photo of a thing.`
+              |                                                               ^^^^^^^^^^^^^^^^^^^^^ `wrap` wants a `{}` for the sentence, got `a photo of a thing.`
 
             1 error
         "#]],
@@ -508,13 +508,41 @@ fn the_plugin_refuses_a_patch_that_finds_itself() {
         &edit(&[("k      = 1", "k      = 1\nself_reference = true")]),
         expect![[r#"
             error: stage `differs` is refused by scorer `nearest`
-              --> WORLD/p.toml:17:9
+              --> WORLD/p.toml:23:18
                |
-            17 | [stages.differs]
-               |         ^^^^^^^ `self_reference` wants `k` >= 2: with k = 1 every patch finds itself at distance 0
+            23 | self_reference = true
+               |                  ^^^^ `self_reference` wants `k` >= 2: with k = 1 every patch finds itself at distance 0
 
             1 error
         "#]],
+    );
+}
+
+#[test]
+fn the_plugin_refuses_a_precision_that_its_backend_has_not() {
+    let keys = "weights = \"random\", backend = \"candle\", precision = \"int8\"";
+    check(
+        &edit(&[("weights = \"random\"", keys)]),
+        expect![[r#"
+        error: stage `clip` is refused by encoder `gem`
+         --> WORLD/p.toml:8:121
+          |
+        8 | ...candle", precision = "int8", blocks = 2 }
+          |                         ^^^^^^ `precision` wants `f32` with `backend = "candle"`; leave out one of the two keys
+
+        1 error
+    "#]],
+    );
+}
+
+#[test]
+fn no_shots_where_references_are_all_there_is_to_learn_from() {
+    check(
+        &edit(&[("shots = 1", "shots = 0")]),
+        expect![[r#"
+        error: `data.references.shots` is 0, but stage `differs` learns from references: give 1 or more; or set `self_reference = true` with `k = 2`
+
+    "#]],
     );
 }
 

@@ -179,6 +179,32 @@ fn set_of_what_is_not_there() {
 }
 
 #[test]
+fn another_component_says_what_becomes_of_the_keys_before() {
+    let sets = [("stages.vision.fusion", "sum"), ("stages.differs.kk", "3")];
+    expect![[r#"
+        error: stage `vision` (fusion `sum`) has no key `gain`
+          --> fade.toml:13:59
+           |
+        13 | vision = { fusion = "resolution-mean", parts = "differs", gain = 3.5 }
+           |                                                           ^^^^
+           |
+           = help: `gain` was written for another fusion, and a stage keeps its keys when `fusion` alone is changed; `--set 'stages.vision={ fusion = "sum", .. }'` writes all of it anew
+           = note: its keys are `parts`
+
+        error: stage `differs` (scorer `nearest`) has no key `kk`
+         --> --set:1:16
+          |
+        1 | stages.differs.kk=3
+          |                ^^
+          |
+          = help: did you mean `k`?
+          = note: its keys are `distance`, `k`, `query`, `rows`, `self_reference`
+
+        2 errors
+    "#]].assert_eq(&checked(FADE, &sets).report.render(false));
+}
+
+#[test]
 fn two_dollars_stay_plain() {
     let text = edit("sets = [\"winclip\"]", "sets = [\"$${x}\"]");
     let pipeline = checked(&text, &[]).pipeline.unwrap();
