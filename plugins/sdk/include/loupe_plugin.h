@@ -411,7 +411,8 @@ struct LoupeComponent {
      * Judges what a schema cannot and puts facts as JSON, without reading weights: `{"dims": {"d":
      * 640, "patch": 16}, "taps": [1, 2]}`; `patch` is an encoder's pixels per patch. `"learns":
      * {"from": ["rows"], "instead": "name a file as `weights`"}` names ports of the fit without
-     * which there is nothing to run with, and what does instead. May be null.
+     * which there is nothing to run with, and what does instead. `"precision": "bf16"` is what a
+     * key `precision` became, and stands for it in the keys of the cache. May be null.
      */
     int32_t (*check)(const LoupeHost *host, LoupeStr config, const LoupeSink *sink, LoupeError *error);
     /* May be null. The result lives as long as the plugin. */

@@ -70,6 +70,22 @@ fn a_second_run_is_served_from_the_cache() {
     assert!(cold == results(&world.path("off")), "cold and off differ");
 }
 
+#[test]
+fn auto_finds_the_features_of_the_precision_that_it_became() {
+    let world = world();
+    let tiles = world.run(["doctor"]).stdout.contains("bf16-amx");
+    let run = |out: &str, precision: &str| {
+        let set = |stage: &str| format!("stages.{stage}.precision={precision}");
+        ran(&world, out, &["--set", &set("clip"), "--set", &set("far")]).stderr
+    };
+    run("auto", "auto");
+    let named = run("named", if tiles { "bf16" } else { "f32" });
+    assert!(named.contains("(12 images, 12 from cache)"), "{named}");
+    assert_eq!(scores(&world.path("auto")), scores(&world.path("named")));
+    let other = run("other", if tiles { "f32" } else { "bf16" });
+    assert!(other.contains("(12 images, 0 from cache)"), "{other}");
+}
+
 /// The pipeline that a run leaves behind runs again, to the same results.
 #[test]
 fn a_run_folder_is_a_recipe() {

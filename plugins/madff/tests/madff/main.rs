@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use loupe_kernels::Isa;
 use loupe_madff::reference::ReferenceAdapter;
 use loupe_madff::{Adapter, Madff, MadffAdapter, MadffKeys, Mvfa, MvfaAdapter, Projector, Tile};
 use loupe_madff::{Drawn, Spectrum, Weights};
@@ -224,6 +225,17 @@ fn mixing_nothing_in_hands_the_stream_on_bit_by_bit() {
         let ran = step(component, &given, 4, [20, 20]).unwrap();
         assert_eq!(bits(ran.tensor("stream")), bits(&given));
     }
+}
+
+#[test]
+fn auto_is_what_this_cpu_is_quick_with() {
+    let run = |precision: &str| {
+        let component = config("madff", &format!("precision = \"{precision}\""));
+        let component = testing::fusion::<Madff>(&component);
+        tokens(&step(component, &stream(1, 26, 32), 2, [20, 20]).unwrap(), "seg")
+    };
+    assert_eq!(run("auto"), run(Isa::best().unwrap().quick_precision().name()));
+    assert_ne!(run("bf16"), run("f32"));
 }
 
 #[test]

@@ -173,7 +173,8 @@ pub struct LoupeComponent {
     /// Judges what a schema cannot and puts facts as JSON, without reading weights: `{"dims": {"d":
     /// 640, "patch": 16}, "taps": [1, 2]}`; `patch` is an encoder's pixels per patch. `"learns":
     /// {"from": ["rows"], "instead": "name a file as `weights`"}` names ports of the fit without
-    /// which there is nothing to run with, and what does instead. May be null.
+    /// which there is nothing to run with, and what does instead. `"precision": "bf16"` is what a
+    /// key `precision` became, and stands for it in the keys of the cache. May be null.
     pub check: Option<
         unsafe extern "C" fn(
             host: *const LoupeHost,
