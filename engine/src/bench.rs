@@ -28,6 +28,7 @@ pub struct Row {
     pub work: String,
     /// What does it: a component, or a part of the engine.
     pub by: String,
+    /// A call for several images counts as one for each.
     pub calls: usize,
     pub p50_ms: f64,
     pub p95_ms: f64,

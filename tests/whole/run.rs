@@ -1,6 +1,7 @@
 //! Runs on a small generated data set, with a tiny transformer of random weights: what they print, what they leave behind
 //! and what the tools beside them make of it.
 
+mod batches;
 mod folder;
 mod hooks;
 mod images;

@@ -1,13 +1,14 @@
 //! Reading ahead: while a component works on one image, the run's threads open the next ones, decode and prepare them,
 //! and read from the cache what is there of them. A file is opened only if something will be computed from it.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
+use std::mem;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use loupe_kernels::serial;
 
 use super::RunError;
-use super::class::{ClassRun, hook};
+use super::class::ClassRun;
 use super::compute::prepare;
 use super::engine::Engine;
 use super::keys::item_key;
@@ -34,15 +35,34 @@ struct Leaf<'e> {
 /// What became of the leaves of one image. What could not be had is missing: who needs it asks for it again, and
 /// gets the error.
 #[derive(Default)]
-struct Read {
-    tensors: Vec<(Key, Tensor)>,
+pub(super) struct Read {
+    pub tensors: HashMap<Key, Tensor>,
     /// Taken at most, the decoded file too.
     n_bytes: u64,
 }
 
-/// How many images are read ahead of the one at work, at most.
-pub(super) fn most_ahead(n_threads: usize) -> usize {
-    n_threads + 1
+/// An image whose turn is still to come.
+pub(super) struct Coming {
+    pub image: Image,
+    /// Calls that it will want and that several images may share.
+    pub calls: HashSet<(usize, Label)>,
+    receiver: Receiver<Read>,
+    read: Option<Read>,
+}
+
+impl Coming {
+    /// What was read of it, once it is.
+    pub(super) fn wait(&mut self) -> &mut Read {
+        self.read.get_or_insert_with(|| self.receiver.recv().unwrap_or_default())
+    }
+}
+
+/// What an image will be computed from and by.
+#[derive(Default)]
+struct Needs<'e> {
+    leaves: Vec<Leaf<'e>>,
+    calls: HashSet<(usize, Label)>,
+    seen: HashSet<Key>,
 }
 
 impl<'e> ClassRun<'e> {
@@ -55,43 +75,47 @@ impl<'e> ClassRun<'e> {
         mut body: impl FnMut(&mut Self, &Image) -> Result<(), E>,
     ) -> Result<(), E> {
         let engine = self.engine;
-        engine.pool.in_place_scope(|scope| {
-            let mut coming: VecDeque<Receiver<Read>> = VecDeque::new();
+        // A fit may walk over its images while an image of another walk is at work.
+        let outer = mem::take(&mut self.coming);
+        let walked = engine.pool.in_place_scope(|scope| {
             let (mut later, mut most_bytes) = (images.iter(), 0);
             for image in images {
-                let mut start = |run: &mut Self, coming: &mut VecDeque<_>, depth: usize| {
-                    while coming.len() < depth
+                let mut start = |run: &mut Self, depth: usize| {
+                    while run.coming.len() < depth
                         && let Some(image) = later.next()
                     {
-                        let leaves = run.leaves_of(image, of);
+                        let Needs { leaves, calls, .. } = run.needs_of(image, of);
                         let (sender, receiver) = sync_channel(1);
-                        let image = image.clone();
+                        let coming = Coming { image: image.clone(), calls, receiver, read: None };
                         scope.spawn(move |_| {
                             // After an error nobody waits for it any more.
-                            let _ = sender.send(read(engine, &image, &leaves));
+                            let _ = sender.send(read(engine, image, &leaves));
                         });
-                        coming.push_back(receiver);
+                        run.coming.push_back(coming);
                     }
                 };
-                start(self, &mut coming, 1);
-                let read = coming.pop_front().and_then(|read| read.recv().ok()).unwrap_or_default();
+                start(self, 1);
+                let mut next = self.coming.pop_front();
+                let read = next.as_mut().map(|next| mem::take(next.wait())).unwrap_or_default();
                 most_bytes = read.n_bytes.max(most_bytes);
-                start(self, &mut coming, engine.n_ahead(most_bytes));
+                start(self, engine.n_ahead(most_bytes));
                 self.memo.extend(read.tensors);
                 body(self, image)?;
             }
             Ok(())
-        })
+        });
+        self.coming = outer;
+        walked
     }
 
-    /// An image whose leaves cannot be told has none: the error comes when its turn does.
-    fn leaves_of(&mut self, image: &Image, of: Option<(usize, Label)>) -> Vec<Leaf<'e>> {
-        let (mut leaves, mut seen) = (Vec::new(), HashSet::new());
+    /// An image whose needs cannot be told has none: the error comes when its turn does.
+    fn needs_of(&mut self, image: &Image, of: Option<(usize, Label)>) -> Needs<'e> {
+        let mut needs = Needs::default();
         let engine = self.engine;
         let found = match of {
             Some((stage, label)) => {
                 let fit = engine.wiring[stage].fit_of(label);
-                fit.map_or(Ok(()), |fit| self.leaves(image, fit, &mut seen, &mut leaves))
+                fit.map_or(Ok(()), |fit| self.feeds(image, fit, &mut needs))
             }
             None => {
                 let output = &engine.pipeline.output;
@@ -100,21 +124,15 @@ impl<'e> ClassRun<'e> {
                     let mut labels = self.labels_of(value).into_iter();
                     labels.try_for_each(|label| {
                         let value = (value.stage, value.output.as_str(), label);
-                        self.leaf(image, value, &mut seen, &mut leaves)
+                        self.need(image, value, &mut needs)
                     })
                 })
             }
         };
-        if found.is_ok() { leaves } else { Vec::new() }
+        if found.is_ok() { needs } else { Needs::default() }
     }
 
-    fn leaves(
-        &mut self,
-        image: &Image,
-        call: &Call,
-        seen: &mut HashSet<Key>,
-        leaves: &mut Vec<Leaf<'e>>,
-    ) -> Result<(), RunError> {
+    fn feeds(&mut self, image: &Image, call: &Call, needs: &mut Needs<'e>) -> Result<(), RunError> {
         for feed in &call.feeds {
             let labels = match &feed.form {
                 Form::Tensor(label) => std::slice::from_ref(label),
@@ -122,45 +140,44 @@ impl<'e> ClassRun<'e> {
                 Form::Class => &[],
             };
             for label in labels {
-                self.leaf(image, (feed.stage, &feed.output, *label), seen, leaves)?;
+                self.need(image, (feed.stage, &feed.output, *label), needs)?;
             }
         }
         Ok(())
     }
 
-    fn leaf(
+    fn need(
         &mut self,
         image: &Image,
         (stage, output, label): (usize, &str, Label),
-        seen: &mut HashSet<Key>,
-        leaves: &mut Vec<Leaf<'e>>,
+        needs: &mut Needs<'e>,
     ) -> Result<(), RunError> {
         let engine = self.engine;
         let key = item_key(&self.call_key(image, stage, label)?, output, label);
-        if !seen.insert(key) || self.memo.contains_key(&key) || self.kept.contains_key(&key) {
+        if !needs.seen.insert(key) || self.memo.contains_key(&key) || self.kept.contains_key(&key) {
             return Ok(());
         }
         if engine.cacheable(stage) && engine.cache.contains(&key) {
-            leaves.push(Leaf { key, stage, label, prepare: None });
+            needs.leaves.push(Leaf { key, stage, label, prepare: None });
             return Ok(());
         }
         let described = &engine.pipeline.stages[stage];
         if let Component::Prepare(prepare) = &described.component {
             // A script sees an image when its turn comes.
-            let hooked = ["after", "observe"].map(|seam| hook(seam, &described.name));
-            let hooks = engine.hooks.as_ref();
-            let is_hooked = hooked.iter().any(|name| hooks.is_some_and(|hooks| hooks.has(name)));
-            if !is_hooked && prepare.geometry != PAINTED_MASK {
-                leaves.push(Leaf { key, stage, label, prepare: Some(prepare) });
+            if !engine.is_hooked(stage) && prepare.geometry != PAINTED_MASK {
+                needs.leaves.push(Leaf { key, stage, label, prepare: Some(prepare) });
             }
             return Ok(());
         }
         let call = self.call(stage, label)?;
-        self.leaves(image, call, seen, leaves)?;
+        if engine.most_together(stage, call) > 1 {
+            needs.calls.insert((stage, label));
+        }
+        self.feeds(image, call, needs)?;
         match &described.taps {
             Some(taps) => {
                 let encoder = self.call(taps.encoder, call.label)?;
-                self.leaves(image, encoder, seen, leaves)
+                self.feeds(image, encoder, needs)
             }
             None => Ok(()),
         }
@@ -168,9 +185,15 @@ impl<'e> ClassRun<'e> {
 }
 
 impl Engine<'_> {
+    /// How many images are read ahead of the one at work, at most: those that share its call, and what the threads
+    /// may do meanwhile.
+    pub(super) fn most_ahead(&self) -> usize {
+        self.most_in_a_call() + self.n_threads()
+    }
+
     /// Images that may wait, if one takes so many bytes.
     fn n_ahead(&self, n_bytes: u64) -> usize {
-        let most = most_ahead(self.pool.current_num_threads());
+        let most = self.most_ahead();
         let fit = (self.pipeline.run.memory / SHARE).checked_div(n_bytes);
         fit.map_or(most, |fit| usize::try_from(fit).unwrap_or(most)).clamp(1, most)
     }
@@ -184,7 +207,7 @@ fn read(engine: &Engine<'_>, image: &Image, leaves: &[Leaf<'_>]) -> Read {
     let stored = leaves.iter().filter(|leaf| leaf.prepare.is_none());
     for leaf in stored {
         if let Ok(Some(tensor)) = engine.stored(leaf.stage, &leaf.key) {
-            found.tensors.push((leaf.key, tensor));
+            found.tensors.insert(leaf.key, tensor);
         }
     }
     if leaves.iter().any(|leaf| leaf.prepare.is_some())
@@ -199,7 +222,7 @@ fn read(engine: &Engine<'_>, image: &Image, leaves: &[Leaf<'_>]) -> Read {
             found.tensors.extend(made.ok().map(|tensor| (leaf.key, tensor)));
         }
     }
-    let n_bytes = found.tensors.iter().map(|(_, tensor)| size_of_val(tensor.data()) as u64);
+    let n_bytes = found.tensors.values().map(|tensor| size_of_val(tensor.data()) as u64);
     found.n_bytes += n_bytes.sum::<u64>();
     found
 }

@@ -1,13 +1,14 @@
 //! One class under evaluation: tensors are asked for by stage, output and label, taken from memory or the cache where
 //! they are there, and computed, with everything they need, where they are not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 
+use super::ahead::Coming;
 use super::engine::Engine;
 use super::keys::{call_key, item_key};
 use super::reads::select;
@@ -66,8 +67,11 @@ pub struct ClassRun<'e> {
     pub(super) kept: HashMap<Key, Tensor>,
     kept_bytes: usize,
     decoded: Option<([u8; 32], Arc<Rgb>)>,
-    /// Digests of the images for which an encoder ran.
-    encoded: HashSet<[u8; 32]>,
+    /// In a walk, the images behind the one at work.
+    pub(super) coming: VecDeque<Coming>,
+    /// Digests of the images for which an encoder ran, with what their times lack, in milliseconds: their share of
+    /// calls at other images' turns, less the others' share of calls at theirs.
+    encoded: HashMap<[u8; 32], f64>,
 }
 
 impl<'e> ClassRun<'e> {
@@ -89,7 +93,8 @@ impl<'e> ClassRun<'e> {
             kept: HashMap::new(),
             kept_bytes: 0,
             decoded: None,
-            encoded: HashSet::new(),
+            coming: VecDeque::new(),
+            encoded: HashMap::new(),
         })
     }
 
@@ -112,11 +117,12 @@ impl<'e> ClassRun<'e> {
         self.memo.clear();
         self.call_keys.retain(|(_, _, digest), _| *digest != image.digest);
         self.observe_image(image, anomaly_score)?;
+        let shared = self.encoded.remove(&image.digest);
         Ok(Scored {
             anomaly_map,
             anomaly_score,
-            from_cache: !self.encoded.remove(&image.digest),
-            ms: start.elapsed().as_secs_f64() * 1e3,
+            from_cache: shared.is_none(),
+            ms: start.elapsed().as_secs_f64() * 1e3 + shared.unwrap_or_default(),
         })
     }
 
@@ -185,34 +191,6 @@ impl<'e> ClassRun<'e> {
         self.memo.get(&key).cloned().ok_or_else(|| {
             self.broken(stage, format!("`{name}` did not make its output `{output}`"))
         })
-    }
-
-    /// Runs the call that makes `label`, for the output that is asked for and every other that is read and not at hand.
-    /// The cache may know a key and still refuse its value, so what is asked for is always made.
-    fn make(
-        &mut self,
-        image: &Image,
-        stage: usize,
-        asked: &str,
-        label: Label,
-    ) -> Result<(), RunError> {
-        let call = self.call(stage, label)?.clone();
-        let call_key = self.call_key(image, stage, label)?;
-        let cacheable = self.engine.cacheable(stage);
-        let mut wanted = self.engine.reads.at(stage, label);
-        wanted.retain(|output| {
-            let key = item_key(&call_key, output, label);
-            let known = self.memo.contains_key(&key);
-            output == asked || !(known || cacheable && self.engine.cache.contains(&key))
-        });
-        let made = compute::call(self, image, stage, &call, &wanted)?;
-        for (output, label, tensor) in made {
-            let key = item_key(&call_key, &output, label);
-            let tensor = self.hooked(stage, tensor)?;
-            let tensor = self.store(image, stage, &output, label, key, tensor)?;
-            self.memo.insert(key, tensor);
-        }
-        Ok(())
     }
 
     pub(super) fn call(&self, stage: usize, label: Label) -> Result<&'e Call, RunError> {
@@ -360,8 +338,9 @@ impl<'e> ClassRun<'e> {
         Ok(rgb)
     }
 
-    pub(super) fn note_encoding(&mut self, image: &Image) {
-        self.encoded.insert(image.digest);
+    /// `ms`: how much longer it took for the image than its turn says.
+    pub(super) fn note_encoding(&mut self, image: &Image, ms: f64) {
+        *self.encoded.entry(image.digest).or_default() += ms;
     }
 
     /// Runs `body` with a memory of its own, so that a fit over many images neither grows it nor loses what is in it.
@@ -386,6 +365,10 @@ impl<'e> ClassRun<'e> {
                 self.kept_bytes += bytes;
                 self.kept.insert(key, tensor.clone());
             }
+        }
+        // No image's time has a part of a fit in it but the one at whose turn it was made.
+        if let Some(ms) = self.encoded.get_mut(&image.digest) {
+            *ms = 0.0;
         }
         self.memo.clear();
         Ok(())

@@ -47,13 +47,13 @@ pub(super) fn call(
         Component::Plugin { kind, .. } => {
             let instance = run.instance(stage, call.label)?;
             if *kind == Kind::Encoder || described.taps.is_some() {
-                run.note_encoding(image);
+                run.note_encoding(image, 0.0);
             }
             match &described.taps {
                 Some(taps) => stepped(run, image, stage, call, wanted, &instance, taps),
                 None => {
                     let inputs = run.inputs(image, call)?;
-                    plain(run, stage, call.label, wanted, &instance, &inputs)
+                    plain(run, stage, call.label, wanted, &instance, &inputs, 1)
                 }
             }
         }
@@ -120,6 +120,19 @@ fn one_tensor(
     }
 }
 
+/// Runs an encoder on images `[b, 3, h, w]`: outputs have a row for each.
+pub(super) fn stacked(
+    run: &ClassRun<'_>,
+    stage: usize,
+    label: Label,
+    wanted: &[String],
+    instance: &Instance,
+    (port, images): (u32, Tensor),
+) -> Result<Made, RunError> {
+    let n_images = images.shape().first().copied().unwrap_or(1);
+    plain(run, stage, label, wanted, instance, &[(port, Value::Tensor(images))], n_images)
+}
+
 fn plain(
     run: &ClassRun<'_>,
     stage: usize,
@@ -127,10 +140,11 @@ fn plain(
     wanted: &[String],
     instance: &Instance,
     inputs: &[(u32, Value)],
+    n_images: usize,
 ) -> Result<Made, RunError> {
     let info = run.engine.info(stage)?;
     let ports = output_ports(info, Verb::Run, wanted);
-    let outputs = measured(run, stage, instance, inputs, &ports)?;
+    let outputs = measured(run, stage, instance, inputs, &ports, n_images)?;
     let mut made = Made::new();
     for (port, value) in &outputs.values {
         let name = port_name(info, *port);
@@ -143,16 +157,17 @@ fn plain(
     Ok(made)
 }
 
-/// One call of a component, measured.
+/// One call of a component, measured as so many.
 fn measured(
     run: &ClassRun<'_>,
     stage: usize,
     instance: &Instance,
     inputs: &[(u32, Value)],
     ports: &[u32],
+    n_images: usize,
 ) -> Result<Outputs, PluginError> {
     let n_bytes = |values: &[(u32, Value)]| values.iter().map(|value| value.1.n_bytes()).sum();
-    run.engine.meter.time_of(Work::Stage(stage), || {
+    run.engine.meter.time_each(Work::Stage(stage), n_images, || {
         let outputs = instance.run(inputs, ports);
         let bytes_out = outputs.as_ref().map_or(0, |outputs| n_bytes(&outputs.values));
         let flop = flop(&run.engine.pipeline.stages[stage].facts.all, inputs);
@@ -235,7 +250,7 @@ fn stepped(
         // A rewritten stream is never optional, but behind the last tap it flows nowhere.
         let flows_on = stream_out.filter(|port| tap_idx + 1 < n_taps && !ports.contains(port));
         let ports: Vec<u32> = ports.iter().copied().chain(flows_on).collect();
-        for (port, value) in &measured(run, stage, fusion, &inputs, &ports)?.values {
+        for (port, value) in &measured(run, stage, fusion, &inputs, &ports, 1)?.values {
             let name = port_name(info, *port);
             for (_, tensor) in value.tensors() {
                 if Some(*port) == stream_out {

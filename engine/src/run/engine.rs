@@ -179,7 +179,7 @@ impl<'p> Engine<'p> {
         let mut measured = self.meter.take();
         for (seconds, bytes_out) in self.cache.take_written() {
             let cost = Cost { bytes_out, ..Cost::default() };
-            measured.entry(Work::WriteCache).or_default().add(seconds, cost);
+            measured.entry(Work::WriteCache).or_default().add(seconds, 1, cost);
         }
         measured
     }

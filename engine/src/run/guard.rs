@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use super::RunError;
 use super::engine::Engine;
 use super::wiring::{Call, Feed, Form};
+use super::{RunError, batch};
 use crate::cache::{Fingerprint, Key, KeyBuilder};
 use crate::pipeline::model::{Component, Label};
 use crate::plugin::info::{ComponentInfo, Kind, Port, ValueKind, Verb};
@@ -216,10 +216,8 @@ fn dim(probe: &Probe<'_>, name: &str, label: Label) -> usize {
 fn n_tokens(probe: &Probe<'_>) -> Option<usize> {
     let stages = &probe.engine.pipeline.stages;
     let facts = &stages[stages[probe.stage].taps.as_ref()?.encoder].facts.all;
-    let fact = |name: &str| facts.get(name)?.as_u64().and_then(|fact| usize::try_from(fact).ok());
-    let size = probe.engine.wiring[probe.stage].runs.first()?.label.size?;
-    let side = (size as usize).checked_div(fact("patch_size")?)?;
-    side.checked_mul(side)?.checked_add(fact("n_prefix")?)
+    let size = probe.engine.wiring[probe.stage].runs.first()?.label.size? as usize;
+    batch::n_tokens(facts, [size, size])
 }
 
 fn sentences() -> Vec<Sentence> {

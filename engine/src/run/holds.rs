@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::ahead::{SHARE, most_ahead};
+use super::ahead::SHARE;
 use super::class::KEPT_BYTES;
 use super::engine::Engine;
 use super::wiring::{Call, Form};
@@ -55,8 +55,12 @@ impl Engine<'_> {
                 hold(format!("{}: kept", stage.name), bytes, "at most, for the second pass");
             }
         }
-        hold("features".to_owned(), self.features(), "of one image, from the encoders");
-        let n_ahead = most_ahead(self.n_threads()) as u64;
+        let of = match self.most_in_a_call() {
+            1 => "of one image, from the encoders".to_owned(),
+            n => format!("of up to {n} images, to and from the encoders"),
+        };
+        hold("features".to_owned(), self.features(), &of);
+        let n_ahead = self.most_ahead() as u64;
         let decoded = hw[0].saturating_mul(hw[1]).saturating_mul(3) as u64;
         let one = decoded.saturating_add(self.prepared());
         // One is always read, however large it is.
@@ -107,13 +111,17 @@ impl Engine<'_> {
         let encoders = stages.filter(|(_, stage)| {
             matches!(stage.component, Component::Plugin { kind: Kind::Encoder, .. })
         });
-        let bytes = encoders.flat_map(|(at, _)| {
-            self.wiring[at].runs.iter().flat_map(move |call| {
-                let outputs = self.reads.at(at, call.label).into_iter();
-                outputs.map(move |output| self.tensor_bytes(at, &output, call.label))
-            })
-        });
-        total(bytes)
+        let calls =
+            encoders.flat_map(|(at, _)| self.wiring[at].runs.iter().map(move |call| (at, call)));
+        total(calls.map(|(at, call)| {
+            let outputs = self.reads.at(at, call.label).into_iter();
+            let made = total(outputs.map(|output| self.tensor_bytes(at, &output, call.label)))?;
+            match self.most_together(at, call) {
+                1 => Some(made),
+                // Those who share a call are given to it as one tensor.
+                n => Some(made.saturating_add(self.fed(call)?).saturating_mul(n as u64)),
+            }
+        }))
     }
 
     fn prepared(&self) -> u64 {

@@ -33,6 +33,7 @@ pub enum Work {
 /// One kind of work, call by call.
 #[derive(Clone, Debug, Default)]
 pub struct Calls {
+    /// A call for several images counts as one for each, in equal parts.
     pub seconds: Vec<f32>,
     /// Of all calls.
     pub cost: Cost,
@@ -64,12 +65,17 @@ impl Meter {
 
     /// `body` tells what its work costs.
     pub(super) fn time_of<T>(&self, work: Work, body: impl FnOnce() -> (T, Cost)) -> T {
+        self.time_each(work, 1, body)
+    }
+
+    /// As `time_of`, for a call that does the work of `n` calls.
+    pub(super) fn time_each<T>(&self, work: Work, n: usize, body: impl FnOnce() -> (T, Cost)) -> T {
         let Some(calls) = &self.calls else { return body().0 };
         let start = Instant::now();
         let (made, cost) = body();
         let seconds = start.elapsed().as_secs_f32();
         let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.entry(work).or_default().add(seconds, cost);
+        calls.entry(work).or_default().add(seconds, n, cost);
         made
     }
 
@@ -81,8 +87,8 @@ impl Meter {
 }
 
 impl Calls {
-    pub(super) fn add(&mut self, seconds: f32, cost: Cost) {
-        self.seconds.push(seconds);
+    pub(super) fn add(&mut self, seconds: f32, n: usize, cost: Cost) {
+        self.seconds.extend(std::iter::repeat_n(seconds / n as f32, n));
         self.cost.bytes_in += cost.bytes_in;
         self.cost.bytes_out += cost.bytes_out;
         self.cost.flop += cost.flop;

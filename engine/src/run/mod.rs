@@ -2,10 +2,12 @@
 //! cache. This is the walk of the data in ARCHITECTURE.md, from step 3 to step 11.
 //!
 //! `reads` and `wiring` say, before any image, who reads what and how often a component is called; `keys` names every
-//! tensor by what it is made from; `ahead` reads what the next images are made from; `class` asks for tensors and finds or makes them; `compute`, `fit` and `text` make them;
+//! tensor by what it is made from; `ahead` reads what the next images are made from; `class` asks for tensors and finds or
+//! makes them; `batch` makes them for several images at once; `compute`, `fit` and `text` make them;
 //! `guard` refuses a component whose outputs changed under an unchanged revision; `meter` keeps account of time, `holds` of memory.
 
 mod ahead;
+mod batch;
 mod class;
 mod compute;
 mod engine;

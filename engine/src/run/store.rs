@@ -17,6 +17,15 @@ impl Engine<'_> {
             && self.dtype(stage).is_some()
     }
 
+    /// Whether a script changes the stage's outputs or looks at them.
+    pub(super) fn is_hooked(&self, stage: usize) -> bool {
+        let name = &self.pipeline.stages[stage].name;
+        let has = |hooks: &hooks::Hooks| {
+            ["after", "observe"].iter().any(|seam| hooks.has(&hook(seam, name)))
+        };
+        self.hooks.as_ref().is_some_and(has)
+    }
+
     pub(super) fn stored(&self, stage: usize, key: &Key) -> Result<Option<Tensor>, RunError> {
         if !self.cacheable(stage) {
             return Ok(None);
