@@ -19,12 +19,12 @@ fn the_plan_says_what_a_run_will_hold() {
         memory            bytes
         clip: weights  835.9 kB  packed, and their file
         far: learned     1.7 kB  all that its fit is given
-        features         1.7 kB  of one image, from the encoders
-        images         156.7 kB  decoded and prepared, read ahead
+        features       332.8 kB  of up to 8 images, to and from the encoders
+        images         522.2 kB  decoded and prepared, read ahead
         maps             1.2 MB  at most, scored and not yet judged
         cache           67.1 MB  at most, on the way to the disk
         metrics        536.9 MB  at most, then temporary files
-        in all         606.2 MB  of the 4.3 GB of `run.memory`
+        in all         606.9 MB  of the 4.3 GB of `run.memory`
     "#]]
     .assert_eq(&said(&[]));
     let doubled: Value =
