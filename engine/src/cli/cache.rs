@@ -28,7 +28,7 @@ enum Action {
         #[arg(long, default_value_t = 1.0, value_parser = share)]
         sample: f64,
     },
-    /// Remove what crashed runs left, what is damaged and, with --keep, files that were of no use for longest
+    /// Remove what crashed runs left, kept weights that are damaged and, with --keep, files that were of no use for longest
     Gc {
         /// Most bytes to keep, such as 20GB
         #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -132,7 +132,8 @@ fn verify(common: &Common, cache: &Cache, sample: f64) -> Outcome {
             size(report.n_bytes),
             match report.bad.len() {
                 0 => "all good".to_owned(),
-                n => format!("{} bad; the next run makes the values anew", count(n, "file")),
+                n =>
+                    format!("{} bad; a run that wants a bad value makes it anew", count(n, "file")),
             }
         ))?;
     }

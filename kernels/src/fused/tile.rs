@@ -140,7 +140,7 @@ pub(super) trait Tile: Multiply {
     }
 
     /// Weights, `LANES` along k (rows) of as many columns, as right operand; and with `turned` those of the
-    /// rows for the columns too. Each side's are added to its totals. `block` is f32, and lost.
+    /// rows for the columns too. Each side's are added to its totals, rounded or not. `block` is f32, and lost.
     ///
     /// # Safety
     /// Both operands have their places, and nobody else has them now.
