@@ -59,7 +59,7 @@ enum Rounding {
     /// Rows rounded to bf16: half the memory, and several times the speed where the CPU has tiles. A
     /// distance moves by some 1e-4 at most.
     Bf16,
-    /// `bf16` where the CPU multiplies tiles of it, else `f32`.
+    /// `bf16` for cosines on a CPU that multiplies tiles of it, else `f32`.
     Auto,
 }
 
@@ -74,7 +74,7 @@ pub struct NearestConfig {
     #[schema(min = 1)]
     k: usize,
     /// What cosines are computed from: `f32`, or `bf16`, which is faster and takes half the memory; `auto` is `bf16`
-    /// where the CPU multiplies tiles of it, and `f32` elsewhere.
+    /// for cosines on a CPU that multiplies tiles of it, else `f32`.
     #[serde(default)]
     precision: Rounding,
     /// Adds the query's own patches to the bank. The patch itself is then the nearest, so `k` must be 2 or more.

@@ -17,7 +17,8 @@ use crate::values::{Facts, Sentence, State};
 pub struct Purity {
     /// The same inputs give the same bytes.
     pub deterministic: bool,
-    /// An image's outputs do not depend on its neighbours in the batch.
+    /// An image's outputs do not depend on its neighbours in the batch, to the last bit. An encoder that also
+    /// tells `patch_size` and `n_prefix` in its facts gets several small images in a call.
     pub batch_invariant: bool,
     /// One instance may be called from several threads at once. The traits ask for `Sync`, so this
     /// holds unless the component drives something that is not.

@@ -122,7 +122,8 @@ fn half_a_file_is_set_aside_and_made_anew() {
     damage();
     let verified = bench.cache_command("damaged", &["verify"]);
     assert_eq!(verified.code, Some(5), "{}", verified.stdout);
-    let last = "read 0 values in 3 files (0 B): 3 files bad; a run that wants a bad value makes it anew\n";
+    let last =
+        "read 0 values in 3 files (0 B): 3 files bad; a run that wants a bad value makes it anew\n";
     assert!(verified.stdout.ends_with(last), "{}", verified.stdout);
     bench.recovers("damaged", &want);
 }

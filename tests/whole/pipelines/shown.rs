@@ -153,7 +153,7 @@ fn the_ports_and_keys_of_nearest() {
         key             wants                             default        about
         distance        half-cosine | cosine | euclidean  "half-cosine"  How far a patch is from another.
         k               integer, at least 1               1              Which neighbour: 1 is the nearest.
-        precision       f32 | bf16 | auto                 "f32"          What cosines are computed from: `f32`, or `bf16`, which is faster and takes half the memory; `auto` is `bf16` where the CPU multiplies tiles of it, and `f32` elsewhere.
+        precision       f32 | bf16 | auto                 "f32"          What cosines are computed from: `f32`, or `bf16`, which is faster and takes half the memory; `auto` is `bf16` for cosines on a CPU that multiplies tiles of it, else `f32`.
         self_reference  boolean                           false          Adds the query's own patches to the bank. The patch itself is then the nearest, so `k` must be 2 or more.
 
         In a pipeline:
