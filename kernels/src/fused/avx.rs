@@ -66,18 +66,8 @@ pub(super) fn turn_16(block: &mut Block) {
         // SAFETY: a row is 64 bytes.
         *row = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
     }
+    rows = turn_quarters(rows);
     let mut next = rows;
-    for i in 0..8 {
-        next[2 * i] = _mm512_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
-        next[2 * i + 1] = _mm512_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
-    }
-    for i in 0..4 {
-        for half in 0..2 {
-            let [one, other] = [next[4 * i + half], next[4 * i + 2 + half]];
-            rows[4 * i + 2 * half] = _mm512_unpacklo_epi64(one, other);
-            rows[4 * i + 2 * half + 1] = _mm512_unpackhi_epi64(one, other);
-        }
-    }
     for i in 0..4 {
         for half in 0..2 {
             let [one, other] = [rows[8 * half + i], rows[8 * half + 4 + i]];
@@ -93,6 +83,25 @@ pub(super) fn turn_16(block: &mut Block) {
         // SAFETY: a row is 64 bytes.
         unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), *row) };
     }
+}
+
+/// Of each four rows, four words by four change places within each quarter of a register.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn turn_quarters<const N: usize>(mut rows: [__m512i; N]) -> [__m512i; N] {
+    let mut next = rows;
+    for i in 0..N / 2 {
+        next[2 * i] = _mm512_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
+        next[2 * i + 1] = _mm512_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
+    }
+    for i in 0..N / 4 {
+        for half in 0..2 {
+            let [one, other] = [next[4 * i + half], next[4 * i + 2 + half]];
+            rows[4 * i + 2 * half] = _mm512_unpacklo_epi64(one, other);
+            rows[4 * i + 2 * half + 1] = _mm512_unpackhi_epi64(one, other);
+        }
+    }
+    rows
 }
 
 #[target_feature(enable = "avx2,fma")]

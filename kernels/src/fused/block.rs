@@ -137,12 +137,16 @@ struct HeadSink<T: Tile> {
 impl<T: Tile> Sink for HeadSink<T> {
     #[inline(always)]
     fn put(&self, row: usize, column: usize, line: &mut [f32]) {
-        let columns = (column..self.n_columns).step_by(LANES);
-        for (column, lanes) in columns.zip(line.as_chunks::<LANES>().0) {
-            let (head, channel) = (column / self.places, column % self.places);
+        let (mut head, mut channel) = (column / self.places, column % self.places);
+        let n_columns = self.n_columns.saturating_sub(column);
+        for lanes in line.as_chunks::<LANES>().0.iter().take(n_columns / LANES) {
             let at = (head * self.m + row) * self.places + channel;
             // SAFETY: columns of this row of a head, which are this call's; heads have whole lanes.
             unsafe { T::put_lanes(self.to.at(at), lanes) };
+            channel += LANES;
+            if channel == self.places {
+                (head, channel) = (head + 1, 0);
+            }
         }
     }
 }

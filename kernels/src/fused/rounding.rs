@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::amx::Amx;
+use super::avx::turn_quarters;
 use super::tile::{Block, LANES, exp2_series};
 
 /// Rounds to nearest even; values below the least normal one become 0.
@@ -127,19 +128,9 @@ unsafe fn put_rows((to, total): (*mut u16, &mut [f32; LANES]), rows: [__m512i; 8
 /// quarters of a register change places, as in `turn_16`, and then the rows of a register.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn turn_pairs(mut rows: [__m512i; 8]) -> [__m512i; 8] {
+fn turn_pairs(rows: [__m512i; 8]) -> [__m512i; 8] {
+    let rows = turn_quarters(rows);
     let mut next = rows;
-    for i in 0..4 {
-        next[2 * i] = _mm512_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
-        next[2 * i + 1] = _mm512_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
-    }
-    for i in 0..2 {
-        for half in 0..2 {
-            let [one, other] = [next[4 * i + half], next[4 * i + 2 + half]];
-            rows[4 * i + 2 * half] = _mm512_unpacklo_epi64(one, other);
-            rows[4 * i + 2 * half + 1] = _mm512_unpackhi_epi64(one, other);
-        }
-    }
     // Of four rows the even ones are in one quarter of a register, the odd ones in the next.
     let order = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
     for i in 0..4 {
